@@ -1,0 +1,187 @@
+"""Classes whose constructor arguments are their options, and registries that find such classes by guessing their module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from equimodal.errors import InputError, nearest
+
+__all__ = ["Configurable", "Registry", "construct", "matches", "option_defaults"]
+
+T = TypeVar("T")
+
+
+def _parameters(cls: type, skip: Sequence[str] = ()) -> dict[str, inspect.Parameter]:
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    found = inspect.signature(cls).parameters
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: parameter for name, parameter in found.items() if parameter.kind in named and name not in skip}
+
+
+def option_defaults(cls: type, skip: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the default of every constructor argument that has one that JSON can hold."""
+    simple = (bool, int, float, str, type(None), list, tuple, dict)
+    return {
+        name: parameter.default
+        for name, parameter in _parameters(cls, skip).items()
+        if parameter.default is not parameter.empty and isinstance(parameter.default, simple)
+    }
+
+
+def matches(value: Any, hint: Any) -> bool:
+    """Tell whether a value read from a file fits a type annotation, as far as files go: numbers, strings, lists, mappings.
+
+    >>> matches(3, float), matches(True, int), matches([1, 2], tuple[int, ...]), matches(None, int | None)
+    (True, False, True, True)
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(matches(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (None, types.NoneType):
+        return value is None
+    kind = origin or hint
+    if isinstance(kind, type) and kind is not str and issubclass(kind, (tuple, list, Sequence)):
+        inner = [argument for argument in arguments if argument is not Ellipsis]
+        return isinstance(value, (list, tuple)) and all(any(matches(item, argument) for argument in inner) or not inner for item in value)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return isinstance(value, Mapping)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping[str, Any] | None = None) -> T:
+    """Call a class with options from a configuration, or say in one line which of them is wrong.
+
+    :param cls: the class.
+    :param options: its constructor's arguments by name.
+    :param what: what it is, for messages, such as ``"method 'miles'"``.
+    :param skip: arguments that the caller gives and no configuration may.
+    :raises InputError: for an unknown, missing or mistyped option, and for what the class itself refuses.
+    """
+    given = dict(skip or {})
+    known = _parameters(cls, tuple(given))
+    try:
+        hints = typing.get_type_hints(cls.__init__)
+    except Exception:
+        hints = {}
+    for name, value in options.items():
+        if name not in known:
+            raise InputError(f"{what} has no option {name!r}: {nearest(str(name), known)}")
+        if name in hints and not matches(value, hints[name]):
+            raise InputError(f"{what}: {name} = {value!r} is of type {type(value).__name__}, {_written(hints[name])} is needed")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise InputError(f"{what} lacks its option {name!r}: give it beside the name")
+    try:
+        return cls(**given, **options)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InputError(f"{what}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+
+
+def _written(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+class Configurable:
+    """A class that keeps each constructor argument under an attribute of the same name.
+
+    In return it gets ``options()``, a ``repr`` that evaluates to an equal object, and equality by options.
+    """
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the names of the constructor's arguments, in order."""
+        return tuple(_parameters(cls))
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the default of every argument that has one."""
+        return option_defaults(cls)
+
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments as they stand."""
+        return {name: getattr(self, name) for name in self.option_names()}
+
+    def __repr__(self) -> str:
+        """Return an expression that makes an equal object."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.options() == other.options()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class Registry(Generic[T]):
+    """All named subclasses of one base in the public modules of one package, found by walking it.
+
+    Adding a member touches its own module alone. Third-party packages join by an entry point in the group named after
+    the package (such as ``equimodal.methods``), and any class joins a single call as ``"module:Class"``.
+
+    :param package: the package's full name.
+    :param base: the base class that members extend; a member carries its public name in the class attribute ``name``.
+    :param what: the word for one member in error messages, such as ``"method"``.
+    """
+
+    def __init__(self, package: str, base: type[T], what: str) -> None:
+        self.package = package
+        self.base = base
+        self.what = what
+
+    def classes(self) -> dict[str, type[T]]:
+        """Return every member by name, in alphabetical order."""
+        found: dict[str, type[T]] = {}
+        package = importlib.import_module(self.package)
+        for info in pkgutil.iter_modules(package.__path__):
+            if not info.name.startswith("_"):
+                self._collect(importlib.import_module(f"{self.package}.{info.name}"), found)
+        for entry in importlib.metadata.entry_points(group=self.package):
+            found[entry.name] = entry.load()
+        return dict(sorted(found.items()))
+
+    def _collect(self, module: Any, found: dict[str, type[T]]) -> None:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, self.base) and value.__module__ == module.__name__ and "name" in vars(value):
+                found[vars(value)["name"]] = value
+
+    def names(self) -> list[str]:
+        """Return the members' names, in alphabetical order."""
+        return list(self.classes())
+
+    def get(self, name: str) -> type[T]:
+        """Return the member of that name, or the class that ``"module:Class"`` points to.
+
+        :raises InputError: for an unknown name (with the nearest one), a module that does not import, or a class of another kind.
+        """
+        if ":" in name:
+            return self._import(name)
+        classes = self.classes()
+        if name not in classes:
+            raise InputError(f"unknown {self.what} {name!r}: {nearest(name, classes)}")
+        return classes[name]
+
+    def _import(self, path: str) -> type[T]:
+        module_name, _, class_name = path.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(f"{self.what} {path!r} cannot be imported: {error}") from None
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise InputError(f"{self.what} {path!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
+        return found

@@ -1,0 +1,89 @@
+"""What a data set is: a class with a name, a few facts about itself, and a way to load its three splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from equimodal._configurable import Configurable, option_defaults
+from equimodal.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from equimodal.data.tensors import TensorSet
+
+__all__ = ["Dataset", "Splits"]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a data set.
+
+    :param train: what the network learns from.
+    :param val: what decides between epochs, configurations and learning rates.
+    :param test: what is read once, at the end.
+    """
+
+    train: TensorSet
+    val: TensorSet
+    test: TensorSet
+
+
+class Dataset(Configurable):
+    """Base of the data sets; its constructor's arguments are the data set's options.
+
+    A subclass sets the class attributes and writes :meth:`load`. Put into a public module of ``equimodal.data``, or registered
+    under the entry point ``equimodal.data``, it is found by its name; from anywhere else, by ``"module:Class"``.
+
+    :cvar name: the name by which it is asked for.
+    :cvar summary: one plain sentence.
+    :cvar licence: the licence of each part.
+    :cvar citation: what to cite.
+    :cvar modalities: the names of the modalities, the stronger one first. The order is fixed once for each data set, so that a
+        difference between the two heads can turn negative when the dominance swaps.
+    :cvar num_outputs: classes, labels or numbers to predict.
+    :cvar task: ``"single-label"``, ``"multilabel"`` or ``"regression"``.
+    :cvar metric: the score by which models are compared; larger is better.
+    :cvar encoders: for each modality the encoder used when none is asked for: its registered ``name`` and its options.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    modalities: ClassVar[tuple[str, ...]]
+    num_outputs: ClassVar[int]
+    task: ClassVar[str] = "single-label"
+    metric: ClassVar[str] = "accuracy"
+    encoders: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    def load(self, data_dir: Path | None = None) -> Splits:
+        """Read the data and return its splits.
+
+        :param data_dir: the folder that holds the original files; the cache when not given. It is only ever read.
+        :returns: train, validation and test split, on the CPU.
+        :raises InputError: when a file is missing, cut short or altered.
+        """
+        raise NotImplementedError
+
+    def fetch(self, data_dir: Path | None = None) -> Path:  # noqa: ARG002
+        """Download the original files, verify them, and return the folder that holds them.
+
+        :param data_dir: where to put them; the cache when not given.
+        :raises InputError: when the data set is part of the package and there is nothing to fetch.
+        """
+        raise InputError(f"data set {self.name!r} is shipped with the package: there is nothing to fetch, use it as it is")
+
+    @classmethod
+    def description(cls) -> str:
+        """Return a few lines about the data set, as ``equimodal data`` prints them."""
+        facts = {
+            "modalities": f"{', '.join(cls.modalities)} (stronger first)",
+            "task": f"{cls.task}, {cls.num_outputs} outputs, {cls.metric}",
+            "options": ", ".join(f"{name}={value!r}" for name, value in option_defaults(cls).items()) or "none",
+            "licence": cls.licence,
+            "cite": cls.citation,
+        }
+        return "\n".join([f"{cls.name}: {cls.summary}", *(f"  {label:<10}  {text}" for label, text in facts.items())])

@@ -1,0 +1,56 @@
+"""The errors a user can cause. Each message is one line: what is wrong, the value, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+__all__ = ["InputError", "MissingDependency", "TrainingDiverged", "nearest", "require"]
+
+
+class InputError(ValueError):
+    """Something given by the user cannot be used. The command line prints it in one line and exits with 2."""
+
+
+class TrainingDiverged(InputError):
+    """A training loss became NaN or infinite; the run stopped and its last good checkpoint stays."""
+
+
+class MissingDependency(ImportError):
+    """An optional package is needed and not installed."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module, or say in one line how to install it.
+
+    :param module: the module's full name, such as ``"numpy"``.
+    :param extra: the extra of this package that brings it, such as ``"data"``.
+    :returns: the imported module.
+    :raises MissingDependency: when the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not module.startswith(error.name):
+            raise
+        raise MissingDependency(
+            f"{module.partition('.')[0]} is needed here and is not installed; install it with: pip install 'equimodal[{extra}]'"
+        ) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known word, else all of them.
+
+    >>> nearest("mile", ["joint", "miles"])
+    "did you mean 'miles'?"
+    >>> nearest("xyz", ["joint", "miles"])
+    'known: joint, miles'
+    """
+    words = sorted(known)
+    match = difflib.get_close_matches(name, words, n=1)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(words) or 'none'}"

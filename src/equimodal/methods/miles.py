@@ -1,0 +1,454 @@
+"""MILES, the modality-informed learning-rate scheduler: its rule, the scheduler for any loop, and the training method."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from equimodal.errors import InputError
+from equimodal.groups import LearningRateMultipliers
+from equimodal.methods.base import EpochContext, Method
+from equimodal.methods.space import Uniform
+from equimodal.scores import MULTIMODAL, Scores, checked_scores, conditional_utilization, has_signal, pairwise_gaps
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from equimodal.methods.space import Distribution
+
+__all__ = ["MILES", "MILESMethod", "MILESRule", "UncertainGapWarning", "sampling_error", "slower"]
+
+
+class UncertainGapWarning(UserWarning):
+    """The utilization gap lies so close to τ that the sampling error of the scores decides on which side."""
+
+
+def slower(joint: float, first: float, second: float, tau: float) -> Literal["neither", "first", "second"]:
+    r"""Return which of two modalities Algorithm 1 slows, given the three scores.
+
+    With :math:`u_1 = (s - s_2)/s`, :math:`u_2 = (s - s_1)/s` and :math:`\delta = |u_1 - u_2|`: neither when :math:`\delta \le \tau` or both
+    rates are negative; else the one with the positive rate where the other's is negative; else the one with the larger rate, and the first
+    at an exact tie.
+
+    >>> slower(0.7, 0.6, 0.4, tau=0.2), slower(0.7, 0.6, 0.5, tau=0.2), slower(0.3, 0.4, 0.6, tau=0.2)
+    ('first', 'neither', 'neither')
+
+    :param joint: the multimodal score *s*, positive.
+    :param first: the score of the first modality's head.
+    :param second: the score of the second modality's head.
+    :param tau: the target difference threshold τ.
+    """
+    u_first = (joint - second) / joint
+    u_second = (joint - first) / joint
+    if abs(u_first - u_second) <= tau or (u_first < 0 and u_second < 0):
+        return "neither"
+    if u_first > 0 and u_second < 0:
+        return "first"
+    if u_first < 0 and u_second > 0:
+        return "second"
+    return "second" if u_first < u_second else "first"
+
+
+def sampling_error(scores: Scores, counts: int | Mapping[str, int]) -> float:
+    r"""Return a 95 % margin of the largest utilization gap, were the samples drawn anew.
+
+    Every score is taken as a proportion of independent samples and the scores as independent of each other, which errs on the wide side
+    because heads agree on easy samples. To first order, with :math:`v_k = s_k (1 - s_k) / n_k`,
+
+    .. math:: 1.96\,\sqrt{v_i + v_j + \delta_{ij}^2\, v} \; / \; s
+
+    >>> round(sampling_error({"multimodal": 0.8, "audio": 0.5, "image": 0.7}, 100), 3)
+    0.168
+
+    :param scores: accuracies or other proportions between 0 and 1.
+    :param counts: the number of samples behind every score, or behind each by name.
+    :raises InputError: for a score outside 0 to 1 or a count below 1.
+    """
+    values = checked_scores(scores)
+    sizes = dict.fromkeys(values, counts) if isinstance(counts, int) else dict(counts)
+    variance = {}
+    for name, score in values.items():
+        if name not in sizes or sizes[name] < 1:
+            raise InputError(f"the sample count of {name!r} is {sizes.get(name)}: give a whole number of at least 1")
+        if not 0.0 <= score <= 1.0:
+            raise InputError(
+                f"the score of {name!r} is {score}: sampling errors are known for proportions between 0 and 1 only; leave counts out"
+            )
+        variance[name] = score * (1.0 - score) / sizes[name]
+    gaps = pairwise_gaps(values)
+    first, second = max(gaps, key=gaps.__getitem__)
+    gap = gaps[first, second]
+    return 1.96 * math.sqrt(variance[first] + variance[second] + gap**2 * variance[MULTIMODAL]) / values[MULTIMODAL]
+
+
+class _Pair(NamedTuple):
+    first: float
+    second: float
+
+
+class MILESRule:
+    """The rule of MILES alone: scores in, one multiplier per modality out; no optimizer in sight.
+
+    Every pair of modalities runs Algorithm 1 with two multipliers of its own, and a modality's multiplier is the smallest that any of its
+    pairs holds. For two modalities this is Algorithm 1 as printed; the paper leaves more than two to the reader (Section VII).
+
+    The arguments are those of :class:`MILES`, with the modalities in place of the optimizer.
+    """
+
+    def __init__(
+        self,
+        modalities: tuple[str, ...],
+        tau: float = 0.2,
+        mu: float = 0.5,
+        *,
+        restore_other: bool = False,
+        every: int = 1,
+        start: int = 0,
+        smoothing: float = 0.0,
+    ) -> None:
+        if len(modalities) < 2:
+            raise InputError(f"MILES balances at least two modalities, got {', '.join(modalities) or 'none'}")
+        _check(0.0 <= tau <= 1.0, "tau", tau, "a number from 0 to 1")
+        _check(0.0 < mu <= 1.0, "mu", mu, "a number above 0 and at most 1 (1 disables MILES)")
+        _check(isinstance(every, int) and every >= 1, "every", every, "a whole number of epochs of at least 1")
+        _check(isinstance(start, int) and start >= 0, "start", start, "a whole number of epochs of at least 0")
+        _check(0.0 <= smoothing < 1.0, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
+        self.modalities = tuple(modalities)
+        self.tau = tau
+        self.mu = mu
+        self.restore_other = restore_other
+        self.every = every
+        self.start = start
+        self.smoothing = smoothing
+        self.history: list[dict[str, Any]] = []
+        self._pairs = dict.fromkeys(combinations(self.modalities, 2), _Pair(1.0, 1.0))
+        self._smoothed: dict[str, float] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs seen."""
+        return len(self.history)
+
+    @property
+    def multipliers(self) -> dict[str, float]:
+        """The multiplier of every modality: μ or 1."""
+        held = dict.fromkeys(self.modalities, 1.0)
+        for (first, second), pair in self._pairs.items():
+            held[first] = min(held[first], pair.first)
+            held[second] = min(held[second], pair.second)
+        return held
+
+    def step(self, scores: Scores, counts: int | Mapping[str, int] | None = None) -> dict[str, float]:
+        """Take one epoch's scores and return the multipliers for the next; see :meth:`MILES.step`."""
+        epoch = self.epoch + 1
+        values = checked_scores(scores, self.modalities, place=f"epoch {epoch}")
+        seen = values
+        if self.smoothing and self._smoothed:
+            seen = {name: self.smoothing * self._smoothed[name] + (1.0 - self.smoothing) * value for name, value in values.items()}
+        margin = sampling_error(seen, counts) if counts is not None and has_signal(seen) else None
+        self._smoothed = seen
+        if not has_signal(seen):
+            decision = "no signal"
+        elif epoch <= self.start or (epoch - self.start) % self.every:
+            decision = "waiting"
+        else:
+            decision = self._apply(seen)
+        self._record(epoch, values, seen, decision, margin)
+        return self.multipliers
+
+    def _apply(self, scores: Mapping[str, float]) -> str:
+        slowed = set()
+        for (first, second), held in self._pairs.items():
+            choice = slower(scores[MULTIMODAL], scores[first], scores[second], self.tau)
+            if choice == "neither":
+                self._pairs[first, second] = _Pair(1.0, 1.0)
+            elif choice == "first":
+                self._pairs[first, second] = _Pair(self.mu, 1.0 if self.restore_other else held.second)
+                slowed.add(first)
+            else:
+                self._pairs[first, second] = _Pair(1.0 if self.restore_other else held.first, self.mu)
+                slowed.add(second)
+        return f"slow {', '.join(name for name in self.modalities if name in slowed)}" if slowed else "balanced"
+
+    def _record(self, epoch: int, scores: dict[str, float], seen: dict[str, float], decision: str, margin: float | None) -> None:
+        signal = has_signal(seen)
+        gap = max(pairwise_gaps(seen).values()) if signal else None
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "scores": scores,
+            "utilization": conditional_utilization(seen) if signal else dict.fromkeys(self.modalities),
+            "gap": gap,
+            "multipliers": self.multipliers,
+            "decision": decision,
+        }
+        if self.smoothing:
+            record["smoothed"] = seen
+        if margin is not None and gap is not None:
+            record["margin"] = margin
+            if abs(gap - self.tau) <= margin and not any(self._is_uncertain(earlier) for earlier in self.history):
+                warnings.warn(
+                    f"epoch {epoch}: the utilization gap {gap:.3f} lies within its sampling error ±{margin:.3f} of tau = {self.tau}: "
+                    "chance decides whether a modality is slowed; use more validation samples, smoothing, or another tau "
+                    "(said once; history marks the margin of every epoch)",
+                    UncertainGapWarning,
+                    stacklevel=4,
+                )
+        self.history.append(record)
+
+    def _is_uncertain(self, record: Mapping[str, Any]) -> bool:
+        return "margin" in record and abs(record["gap"] - self.tau) <= record["margin"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pairs' multipliers, the smoothed scores and the history, as plain numbers, strings, lists and dicts."""
+        return {
+            "modalities": list(self.modalities),
+            "pairs": [[first, second, *pair] for (first, second), pair in self._pairs.items()],
+            "smoothed": dict(self._smoothed),
+            "history": [dict(record) for record in self.history],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state; the hyper-parameters stay those of the constructor.
+
+        :raises InputError: for a state of other modalities or a foreign one.
+        """
+        missing = [key for key in ("modalities", "pairs", "smoothed", "history") if key not in state]
+        if missing:
+            raise InputError(f"this is no state of MILES: it has no {missing[0]!r} (its keys: {', '.join(map(str, state))})")
+        if tuple(state["modalities"]) != self.modalities:
+            raise InputError(f"the state is of modalities {', '.join(state['modalities'])}, this scheduler of {', '.join(self.modalities)}")
+        self._pairs = {(first, second): _Pair(*pair) for first, second, *pair in state["pairs"]}
+        self._smoothed = dict(state["smoothed"])
+        self.history = [dict(record) for record in state["history"]]
+
+
+def _check(valid: bool, name: str, value: object, wanted: str) -> None:
+    if not valid:
+        raise InputError(f"{name} = {value!r}: {wanted} is needed")
+
+
+class MILES:
+    r"""Modality-informed learning-rate scheduler (Guerra-Manzanares & Shamout, IJCNN 2025).
+
+    After every epoch it compares how much the joint prediction gains from each modality, and lowers the learning rate of the dominant one
+    until the gap has closed (Algorithm 1 of the paper).
+
+    .. math::
+        u_A = \frac{s - s_B}{s}, \qquad u_B = \frac{s - s_A}{s}, \qquad \delta = |u_A - u_B|
+
+    - :math:`s, s_m`: score of the multimodal prediction and of modality *m*'s own head; larger is better.
+    - :math:`u_m`: conditional utilization rate (Eq. 4); δ: utilization gap (Eq. 5).
+    - τ (``tau``), μ (``mu``): threshold and reduction factor.
+    - :math:`\alpha_m`: the learning rate that modality *m*'s groups have from the optimizer and any other scheduler;
+      :math:`f_m \alpha_m` is the one used. Multipliers :math:`f_m` are μ or 1 and never compound.
+
+    If :math:`\delta \le \tau`, or both rates are negative, both multipliers become 1. Otherwise the modality whose rate is positive
+    while the other's is negative, or else the one with the larger rate, gets μ, and the other keeps the multiplier it has.
+
+    >>> import torch
+    >>> from equimodal import MILES, modality_groups
+    >>> model = torch.nn.ModuleDict({"audio": torch.nn.Linear(4, 2), "image": torch.nn.Linear(8, 2), "fusion": torch.nn.Linear(4, 3)})
+    >>> groups = modality_groups(model, {"audio": model["audio"], "image": model["image"]}, lr=0.1)
+    >>> optimizer = torch.optim.Adam(groups)
+    >>> scheduler = MILES(optimizer, tau=0.2, mu=0.5)
+    >>> for epoch in range(2):
+    ...     # train one epoch, then measure the validation split
+    ...     scores = {"multimodal": 0.9, "audio": 0.85, "image": 0.4 + 0.4 * epoch}
+    ...     scheduler.step(scores)
+    ...     print(scheduler.multipliers)
+    {'audio': 0.5, 'image': 1.0}
+    {'audio': 1.0, 'image': 1.0}
+
+    It composes with every scheduler of ``torch.optim.lr_scheduler``, in either order of construction: the multiplier takes effect inside
+    ``optimizer.step`` only, so ``group["lr"]`` always holds what it would hold without MILES. Log :meth:`get_last_lr` for the effective
+    rates. It is no ``LRScheduler``, so that trainers do not step it without scores.
+
+    :param optimizer: a ``torch.optim`` optimizer whose groups come from :func:`equimodal.modality_groups`, two modalities or more.
+    :param tau: target difference threshold τ, 0 to 1; default 0.2, the paper's recommended start.
+    :param mu: reduction factor μ, above 0 and at most 1; default 0.5, the paper's best (Table V); 1 disables MILES.
+    :param restore_other: give the other modality its full rate back whenever one is slowed. Off by default: in Algorithm 1 as printed the
+        other multiplier stays, so that both are slowed when the dominance swaps without passing through balance. The sentence "only one
+        modality's learning rate is adjusted per epoch" also admits this reading. Tables II to VI hold final scores and Figure 2 a run in
+        which one modality is slowed, so no figure of the paper tells the two apart.
+    :param every: apply the rule every so many epochs (default 1, as in the paper), keeping the multipliers in between.
+    :param start: number of first epochs in which all multipliers stay 1 (default 0, as in the paper), e.g. while another scheduler
+        warms up.
+    :param smoothing: weight of the past in an exponential moving average of the scores, 0 (off, as in the paper) to below 1.
+    :raises InputError: for a hyper-parameter out of range, an optimizer without tagged groups or with fewer than two modalities, or
+        one whose rates are already multiplied by modality.
+
+    .. note::
+        Decided here where the paper is silent. A multimodal score of zero or less leaves every multiplier as it is ("no signal"). A
+        modality's
+        head belongs to its group. More than two modalities: every pair runs Algorithm 1 and a modality takes the smallest multiplier of its
+        pairs. With decoupled weight decay (AdamW) the decay is scaled along with the rate.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        tau: float = 0.2,
+        mu: float = 0.5,
+        *,
+        restore_other: bool = False,
+        every: int = 1,
+        start: int = 0,
+        smoothing: float = 0.0,
+    ) -> None:
+        self._actuator = LearningRateMultipliers(optimizer)
+        try:
+            self._rule = MILESRule(
+                self._actuator.modalities, tau, mu, restore_other=restore_other, every=every, start=start, smoothing=smoothing
+            )
+        except InputError:
+            self._actuator.detach()
+            raise
+        self.optimizer = optimizer
+
+    @property
+    def tau(self) -> float:
+        """Target difference threshold τ."""
+        return self._rule.tau
+
+    @property
+    def mu(self) -> float:
+        """Reduction factor μ."""
+        return self._rule.mu
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities of the optimizer's groups."""
+        return self._rule.modalities
+
+    @property
+    def multipliers(self) -> dict[str, float]:
+        """The multiplier of every modality: μ or 1."""
+        return self._rule.multipliers
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One record per :meth:`step`: epoch, scores, utilization, gap, multipliers, decision, and effective learning rates.
+
+        The decision is ``"balanced"``, ``"slow NAME"``, ``"waiting"`` (``start``, ``every``) or ``"no signal"``.
+        """
+        return self._rule.history
+
+    def step(self, scores: Scores, counts: int | Mapping[str, int] | None = None) -> None:
+        """Take the scores of the epoch that has ended and set the multipliers of the next.
+
+        Call it once per epoch, after validation; in distributed training with scores counted over all processes, so that they keep the
+        same rates.
+
+        :param scores: ``{"multimodal": s, "audio": s_audio, ...}``, larger is better. The paper uses the validation split, and in its third
+            ablation the training split.
+        :param counts: how many samples stand behind each score (one number, or by name): then a :class:`UncertainGapWarning` is given when
+            chance decides on which side of τ the gap falls.
+        :raises InputError: for a score that is NaN or infinite, or a missing or unknown modality; no learning rate is changed then.
+        """
+        self._actuator.set(self._rule.step(scores, counts))
+        self._rule.history[-1]["learning_rates"] = self._actuator.rates_by_modality()
+
+    def get_last_lr(self) -> list[Any]:
+        """Return the effective learning rate of each parameter group."""
+        return self._actuator.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the rule. The multipliers also stand in the optimizer's own state."""
+        return self._rule.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state and put its multipliers in force; hyper-parameters stay those of the constructor.
+
+        :raises InputError: for a state of other modalities or a foreign one.
+        """
+        self._rule.load_state_dict(state)
+        self._actuator.set(self._rule.multipliers)
+
+    def detach(self) -> None:
+        """Take MILES off the optimizer, which then steps at its plain learning rates."""
+        self._actuator.detach()
+
+    def __repr__(self) -> str:
+        return f"MILES(modalities={self.modalities}, tau={self.tau}, mu={self.mu}, multipliers={self.multipliers})"
+
+
+class MILESMethod(Method):
+    """Joint training of all heads (Eq. 3) under the MILES scheduler.
+
+    The training method behind the name ``miles``. For a loop of your own, :class:`MILES` alone is enough.
+
+    >>> MILESMethod(tau=0.1)
+    MILESMethod(tau=0.1, mu=0.5, restore_other=False, every=1, start=0, smoothing=0.0, split='val')
+
+    :param split: whose scores the rule sees: ``"val"`` as in the paper, or ``"train"`` as in its third ablation (Table VI), counted during
+        the epoch's own forward passes.
+
+    The other arguments are those of :class:`MILES`.
+    """
+
+    name: ClassVar[str] = "miles"
+    title: ClassVar[str] = "MILES"
+    paper: ClassVar[str] = "Guerra-Manzanares & Shamout, MILES: Modality-Informed Learning Rate Scheduler, IJCNN 2025"
+    fidelity: ClassVar[Literal["exact", "reconstructed"]] = "exact"
+    # The paper states no ranges; these cover its Tables IV and V.
+    search_space: ClassVar[Mapping[str, Distribution]] = {"tau": Uniform(0.0, 0.5), "mu": Uniform(0.1, 1.0)}
+
+    def __init__(
+        self,
+        tau: float = 0.2,
+        mu: float = 0.5,
+        restore_other: bool = False,
+        every: int = 1,
+        start: int = 0,
+        smoothing: float = 0.0,
+        split: Literal["val", "train"] = "val",
+    ) -> None:
+        if split not in ("val", "train"):
+            raise InputError(f"split = {split!r}: 'val' or 'train' is needed")
+        self.tau = tau
+        self.mu = mu
+        self.restore_other = restore_other
+        self.every = every
+        self.start = start
+        self.smoothing = smoothing
+        self.split = split
+        MILESRule(("a", "b"), **self._rule_options())  # validates before a run is set up
+        self._scheduler: MILES | None = None
+
+    def _rule_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self.options().items() if name != "split"}
+
+    @property
+    def scheduler(self) -> MILES:
+        """The scheduler on the run's optimizer."""
+        if self._scheduler is None:
+            raise InputError("the method has no optimizer yet: call attach(optimizer) first")
+        return self._scheduler
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Put the scheduler on the optimizer."""
+        self._scheduler = MILES(optimizer, **self._rule_options())
+
+    def detach(self) -> None:
+        """Take the scheduler off the optimizer."""
+        if self._scheduler is not None:
+            self._scheduler.detach()
+
+    def epoch_end(self, context: EpochContext) -> None:
+        """Apply the rule to the epoch's scores."""
+        self.scheduler.step(context.scores[self.split])
+
+    def multipliers(self) -> dict[str, float]:
+        """Return the multipliers in force."""
+        return self.scheduler.multipliers
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scheduler's state."""
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the scheduler's state."""
+        self.scheduler.load_state_dict(state)

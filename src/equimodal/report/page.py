@@ -1,0 +1,185 @@
+"""One self-contained HTML page: summary, table, figures, and every run with its configuration. Nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import equimodal
+from equimodal.errors import InputError, require
+from equimodal.report import prose
+from equimodal.report._files import write_atomically
+from equimodal.report.figures import figure_to_svg, learning_curves, learning_dynamics
+from equimodal.report.intervals import estimate
+from equimodal.report.records import RunRecord, checked_modalities, clean, metric_name
+from equimodal.report.table import group_rows, percent
+from equimodal.scores import MULTIMODAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from os import PathLike
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+__all__ = ["render_report", "write_report"]
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+WIDTH_OF_AN_INCH = 6.2
+"""How wide an inch of a figure may become in the page, in rem: two panels fill the column."""
+
+
+def write_report(
+    path: str | PathLike[str], runs: Sequence[RunRecord], modalities: Iterable[str], title: str | None = None, *, tau: float | None = None
+) -> Path:
+    """Write the page of :func:`render_report` to a file, whole or not at all.
+
+    :param path: the file to write, usually ``report.html``; a file that is there is replaced.
+    :returns: the path.
+    :raises InputError: as :func:`render_report`, or when the file cannot be written.
+    :raises MissingDependency: without matplotlib or Jinja.
+    """
+    return write_atomically(path, render_report(runs, modalities, title, tau=tau))
+
+
+def render_report(runs: Sequence[RunRecord], modalities: Iterable[str], title: str | None = None, *, tau: float | None = None) -> str:
+    """Return the report of some runs on one data set as an HTML page; the same runs give the same text.
+
+    :param runs: in the order of the table. The first multimodal one stands in Figure 1. Of several runs with one label (seeds) the table
+        has the mean, and the figures show the first.
+    :param modalities: all modalities, the strongest first.
+    :param title: the page's title; by default it names the data set.
+    :param tau: the threshold to draw for runs whose method has none; by default that of the other runs, where they agree on one.
+    :raises InputError: without runs, for runs that do not belong together (see :func:`equimodal.report.table.group_rows`), or for an
+        unknown modality.
+    :raises MissingDependency: without matplotlib or Jinja.
+    """
+    runs = list(runs)
+    if not runs:
+        raise InputError("there are no runs to report: give at least one")
+    names = checked_modalities(modalities, runs)
+    for run in runs:
+        if not run.modalities:
+            raise InputError(f"run {run.label!r} has recorded no epoch yet: wait for its first one")
+    table = group_rows(runs, names)
+    dataset = next((run.dataset for run in runs if run.dataset), None)
+    content = {
+        "title": clean(title or f"{dataset or 'A multimodal data set'}: how the modalities learn"),
+        "summary": prose.summary(runs, table),
+        "table": table.html() if table.rows else "",
+        "figures": _figures(runs, names, tau),
+        "runs": [_run(position, run, names) for position, run in enumerate(runs, start=1)],
+        "version": equimodal.__version__,
+    }
+    jinja = require("jinja2", extra="plots")
+    source = resources.files("equimodal.report").joinpath("templates/page.html.j2").read_text(encoding="utf-8")
+    environment = jinja.Environment(
+        autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return str(environment.from_string(source).render(content))
+
+
+def _figures(runs: Sequence[RunRecord], modalities: Sequence[str], tau: float | None) -> list[dict[str, str]]:
+    first: dict[str, RunRecord] = {}
+    for run in runs:
+        if not run.is_unimodal:
+            first.setdefault(run.label, run)
+    thresholds = {run.tau for run in first.values() if run.tau is not None}
+    if tau is None and len(thresholds) == 1:
+        tau = thresholds.pop()
+    figures = []
+    if first:
+        run = next(iter(first.values()))
+        alone = _alone_beside(run, runs, modalities)
+        figures.append(
+            _figure(
+                1,
+                f"Learning curves of {clean(run.label)}",
+                prose.curves_caption(run, has_alone=bool(alone)),
+                prose.describe_curves(run, alone),
+                lambda columns: learning_curves(run, alone, modalities=modalities, columns=columns),
+            )
+        )
+    for run in sorted(first.values(), key=lambda run: not _is_steered(run)):
+        if run.names("utilization") or run.names("multipliers"):
+            threshold = tau if run.tau is None else run.tau
+            figures.append(_dynamics(len(figures) + 1, run, modalities, threshold))
+    return figures
+
+
+def _dynamics(number: int, run: RunRecord, modalities: Sequence[str], tau: float | None) -> dict[str, str]:
+    return _figure(
+        number,
+        f"Learning dynamics of {clean(run.label)}",
+        prose.dynamics_caption(run, tau),
+        prose.describe_dynamics(run, tau),
+        lambda columns: learning_dynamics(run, tau, modalities=modalities, columns=columns),
+    )
+
+
+def _figure(number: int, title: str, caption: str, description: str, draw: Callable[[int], Figure]) -> dict[str, str]:
+    """Draw a figure twice: panels side by side for wide pages, below each other for narrow ones."""
+    wide = draw(2)
+    return {
+        "name": f"Figure {number}",
+        "title": title,
+        "caption": caption,
+        "width": f"{WIDTH_OF_AN_INCH * wide.get_figwidth():.1f}rem",
+        "wide": figure_to_svg(wide, title, description, identifier=f"figure-{number}-wide"),
+        "narrow": figure_to_svg(draw(1), title, description, identifier=f"figure-{number}-narrow"),
+    }
+
+
+def _is_steered(run: RunRecord) -> bool:
+    return run.tau is not None or any(
+        value is not None and value != 1.0 for name in run.names("multipliers") for value in run.series("multipliers", name)
+    )
+
+
+def _alone_beside(run: RunRecord, runs: Sequence[RunRecord], modalities: Sequence[str]) -> list[RunRecord]:
+    """Return one unimodal run per modality, that of the same seed where there is one."""
+    chosen = []
+    for name in modalities:
+        candidates = [other for other in runs if other.is_unimodal and other.modalities == (name,)]
+        candidates.sort(key=lambda other: other.seed != run.seed)
+        chosen += candidates[:1]
+    return chosen
+
+
+def _run(position: int, run: RunRecord, modalities: Sequence[str]) -> dict[str, Any]:
+    heads = [name for name in (MULTIMODAL, *modalities) if name in run.modalities or (name == MULTIMODAL and not run.is_unimodal)]
+    splits = {split: name for split, name in SPLITS.items() if run.final_scores(split)}
+    return {
+        "id": f"run-{position}",
+        "label": clean(run.label),
+        "facts": _facts(run),
+        "metric": metric_name(run.metric),
+        "splits": list(splits.values()),
+        "scores": [(clean(head), [percent(estimate([run.final_scores(split).get(head)])) for split in splits]) for head in heads]
+        if splits
+        else [],
+        "config": json.dumps(run.config, indent=2, ensure_ascii=False, default=str),
+    }
+
+
+def _facts(run: RunRecord) -> list[tuple[str, str]]:
+    facts = [("method", clean(run.method))]
+    if run.seed is not None:
+        facts.append(("seed", str(run.seed)))
+    facts.append(("epochs", str(len(run.epochs)) if run.result is not None else f"{len(run.epochs)} so far"))
+    if run.best_epoch is not None:
+        facts.append(("best epoch", str(run.best_epoch)))
+    facts += [
+        (symbol, f"{value:g}") for symbol, value in (("τ", run.option("tau")), ("μ", run.option("mu"))) if isinstance(value, int | float)
+    ]
+    seconds = [value for value in run.series("seconds") if value is not None]
+    if seconds:
+        facts.append(("training time", _duration(sum(seconds))))
+    return facts
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,93 @@
+"""Tasks: what targets look like and the loss of one sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from equimodal.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TASKS", "Task", "get_task", "multilabel_loss", "regression_loss", "single_label_loss"]
+
+
+def single_label_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of every sample.
+
+    :param logits: ``[batch, classes]``.
+    :param targets: ``[batch]`` class numbers.
+    :returns: ``[batch]``.
+    """
+    return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def multilabel_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the binary cross-entropy of every sample, averaged over its labels.
+
+    :param logits: ``[batch, labels]``.
+    :param targets: ``[batch, labels]`` zeros and ones.
+    :returns: ``[batch]``.
+    """
+    return functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+
+
+def regression_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error of every sample, averaged over its outputs.
+
+    :param logits: ``[batch, outputs]`` predictions.
+    :param targets: ``[batch, outputs]``, or ``[batch]`` for one output.
+    :returns: ``[batch]``.
+    """
+    return (logits - targets.to(logits.dtype).reshape(logits.shape)).square().mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of target.
+
+    :param name: its name in configurations.
+    :param loss: the loss per sample.
+    :param metrics: the names of its metrics, the default one first; all are larger when better.
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    metrics: tuple[str, ...]
+
+    def check(self, targets: Tensor, where: str) -> None:
+        """Check the targets' shape and type.
+
+        :raises InputError: naming what was found and what is needed.
+        """
+        shape = tuple(targets.shape)
+        if self.name == "single-label" and (targets.dim() != 1 or targets.dtype != torch.int64):
+            raise InputError(
+                f"{where} has targets of shape {shape} and type {targets.dtype}: single-label needs class numbers [samples], int64"
+            )
+        if self.name == "multilabel" and targets.dim() != 2:
+            raise InputError(f"{where} has targets of shape {shape}: multilabel needs [samples, labels] with zeros and ones")
+        if self.name == "regression" and not targets.is_floating_point():
+            raise InputError(f"{where} has targets of type {targets.dtype}: regression needs floating-point numbers")
+
+
+TASKS = {
+    "single-label": Task("single-label", single_label_loss, ("accuracy", "macro_f1", "micro_f1", "mean_average_precision")),
+    "multilabel": Task("multilabel", multilabel_loss, ("micro_f1", "macro_f1", "mean_average_precision", "accuracy")),
+    "regression": Task("regression", regression_loss, ("r2",)),
+}
+
+
+def get_task(name: str) -> Task:
+    """Return the task of that name.
+
+    :raises InputError: for an unknown name, with the nearest one.
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}: {nearest(name, TASKS)}")
+    return TASKS[name]

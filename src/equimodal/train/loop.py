@@ -1,0 +1,368 @@
+"""The training loop: any model, method, optimizer and scheduler; killed at any moment, the same call goes on."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from equimodal.errors import InputError, TrainingDiverged
+from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
+from equimodal.methods import Method, methods
+from equimodal.methods.base import EpochContext
+from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
+from equimodal.tasks import Task, get_task
+from equimodal.train import processes
+from equimodal.train.batches import Source, make_source
+from equimodal.train.describe import describe
+from equimodal.train.evaluate import Evaluation, evaluate
+from equimodal.train.record import RunFolder
+from equimodal.train.scoring import Scorer
+from equimodal.train.seeds import derived_seed
+from equimodal.train.setting import deterministic, the_device
+from equimodal.train.step import TrainingStep
+
+__all__ = ["Run", "fit"]
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """What :func:`fit` returns.
+
+    :param model: the trained model with the weights of its best epoch.
+    :param history: one record per epoch: scores and losses by split and head, utilization and gap, and the multipliers and effective
+        learning rates that the epoch was trained with.
+    :param result: the best epoch and the final scores of every head on every split, as in ``result.json``.
+    :param method: the method, with its state after the last epoch.
+    :param folder: the run's folder, if any.
+    :param found_complete: whether the run was found finished, and nothing was trained.
+    """
+
+    model: nn.Module
+    history: list[Record]
+    result: Record
+    method: Method
+    folder: Path | None = None
+    found_complete: bool = False
+
+
+@dataclass
+class _State:
+    """Everything that moves during a run and is saved after each epoch."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: Any
+    method: Method
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    stopped: str | None = None
+    history: list[Record] = field(default_factory=list)
+    best_model: dict[str, Any] | None = None
+
+    def parts(self) -> dict[str, Any]:
+        found = {"model": self.model, "optimizer": self.optimizer, "method": self.method, "scheduler": self.scheduler}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        numbers = {"epoch": self.epoch, "best_epoch": self.best_epoch, "best_score": self.best_score, "stopped": self.stopped}
+        return {**numbers, **{name: part.state_dict() for name, part in self.parts().items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.best_epoch, self.best_score = state["epoch"], state["best_epoch"], state["best_score"]
+        self.stopped, self.history = state["stopped"], state["history"]
+
+
+def fit(
+    model: nn.Module,
+    train: Any,
+    val: Any,
+    *,
+    epochs: int,
+    test: Any = None,
+    method: str | Method = "joint",
+    optimizer: Callable[[list[dict[str, Any]]], Optimizer] | Optimizer | None = None,
+    scheduler: Callable[[Optimizer], Any] | None = None,
+    scheduler_interval: str = "epoch",
+    groups: Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+    task: str | Task = "single-label",
+    metric: str | None = None,
+    seed: int = 0,
+    accumulate: int = 1,
+    clip: float | None = None,
+    autocast: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+    stop: int | Callable[[list[Record]], bool] | None = None,
+    out: str | Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Train a multimodal model with a method, keep its best epoch by validation score, and read the test split once.
+
+    >>> import torch
+    >>> from equimodal.data import TensorSet
+    >>> from equimodal.nn import MLP, JointFusion
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> labels = torch.arange(60) % 3
+    >>> inputs = {name: torch.nn.functional.one_hot(labels, 3) + torch.randn(60, 3, generator=generator) for name in ("audio", "image")}
+    >>> data = TensorSet(inputs, labels)
+    >>> _ = torch.manual_seed(0)
+    >>> model = JointFusion({name: MLP(3, hidden=(8,), out_features=4) for name in inputs}, num_outputs=3)
+    >>> run = fit(model, data.subset(torch.arange(40)), data.subset(torch.arange(40, 60)), method="miles", epochs=2)
+    >>> [record["epoch"] for record in run.history], sorted(run.history[0]["multipliers"])
+    ([1, 2], ['audio', 'image'])
+
+    :param model: a :class:`equimodal.nn.JointFusion`, or any module that takes inputs by modality, returns a
+        :class:`equimodal.nn.Prediction`, and names its parts in ``modality_modules()``. Trained in place.
+    :param train: a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or a loader of such batches.
+    :param val: the split that rules and selection see.
+    :param test: the split that is read once, with the weights of the best epoch; may be left out.
+    :param epochs: how many epochs to train.
+    :param method: a method, or the name of one with its default hyper-parameters.
+    :param optimizer: makes the optimizer from parameter groups, such as ``partial(torch.optim.SGD, lr=0.1)``; or an optimizer with groups
+        from :func:`equimodal.modality_groups`. Default Adam with lr 0.001; Adam as in the paper, which searches the rate.
+    :param scheduler: makes a learning-rate scheduler from the optimizer; any of torch. ``ReduceLROnPlateau`` is given the validation
+        loss of the multimodal head, or its score with ``mode="max"``.
+    :param scheduler_interval: step the scheduler every ``"epoch"`` or every optimizer ``"step"``.
+    :param groups: ``overrides`` and ``no_decay`` for :func:`equimodal.modality_groups`.
+    :param batch_size: samples per forward pass, over all processes.
+    :param task: ``"single-label"``, ``"multilabel"`` or ``"regression"``.
+    :param metric: the score that rules and selection use; by default the task's first (accuracy, micro F1, R²).
+    :param seed: root of the seeds for order and noise; the caller's global random state is left as it was. Weights are the caller's.
+    :param accumulate: batches per optimizer step.
+    :param clip: the largest norm of the gradient.
+    :param autocast: compute in this type, such as ``torch.bfloat16``.
+    :param device: default the GPU where there is one.
+    :param threads: CPU threads during the run; default as they are. Part of the configuration, because results depend on it.
+    :param stop: end after this many epochs without a better multimodal validation score, or when this function of the history says so.
+    :param out: the run's folder (:class:`equimodal.train.record.RunFolder`). The same call goes on from the last finished epoch of a
+        killed run and ends with the same numbers; a finished run is returned as it is.
+    :param config: the run's description, whose hash is its identity in ``out``; default a description of these arguments.
+    :param on_epoch: called with each epoch's record.
+    :raises InputError: for bad arguments, data or an unusable folder.
+    :raises TrainingDiverged: when a training loss is NaN or infinite; the last good checkpoint stays.
+    """
+    _check_arguments(
+        epochs=epochs, batch_size=batch_size, accumulate=accumulate, clip=clip, stop=stop, scheduler_interval=scheduler_interval
+    )
+    method = methods.get(method)() if isinstance(method, str) else method
+    task = get_task(task) if isinstance(task, str) else task
+    metric = metric or task.metrics[0]
+    device = the_device(device)
+    splits = {"train": train, "val": val, **({} if test is None else {"test": test})}
+    with deterministic(threads), _released(method):
+        model = method.build(model, task.loss).to(device)
+        heads = (MULTIMODAL, *_modalities(model))
+        sources = {name: make_source(data, name, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
+        state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
+        method.attach(state.optimizer)
+        state.scheduler = scheduler(state.optimizer) if scheduler is not None else None
+        every_step = state.scheduler.step if state.scheduler is not None and scheduler_interval == "step" else None
+        if config is None:
+            settings = {"scheduler_interval": scheduler_interval, "task": task.name, "metric": metric, "seed": seed, "clip": clip}
+            counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
+            config = describe(state.model, state.optimizer, state.scheduler, method, splits, {**settings, **counts, "autocast": autocast})
+        folder = None if out is None else RunFolder(out, dict(config))
+        found_complete = _resume(folder, state, device)
+        step = TrainingStep(_parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
+
+        while state.epoch < epochs and state.stopped is None and not found_complete:
+            started = time.perf_counter()
+            context = EpochContext(state.epoch + 1, train=train)
+            torch.manual_seed(derived_seed(seed, "noise", context.epoch, processes.rank()))
+            method.epoch_start(context)
+            in_force = {"multipliers": method.multipliers(), "learning_rates": effective_rates(state.optimizer)}
+            trained = _train_epoch(step, sources["train"], context.epoch, accumulate, Scorer(task, heads, (metric,), device), every_step)
+            checked = evaluate(model, sources["val"], task, heads, (metric,), device, autocast)
+            for split, evaluation in (("train", trained), ("val", checked)):
+                context.scores[split] = {head: values[metric] for head, values in evaluation.metrics.items()}
+                context.losses[split], context.counts[split] = evaluation.losses, evaluation.samples
+            method.epoch_end(context)
+            if state.scheduler is not None and every_step is None:
+                _step_scheduler(state.scheduler, context)
+            record = {
+                "epoch": context.epoch,
+                "scores": context.scores,
+                "losses": context.losses,
+                **_utilization(context.scores["val"]),
+                **in_force,
+            }
+            _finish_epoch(state, {**record, "seconds": round(time.perf_counter() - started, 3)}, context, stop, folder)
+            if on_epoch is not None:
+                on_epoch(state.history[-1])
+
+        _load_best(state, folder, device)
+        if folder is not None and found_complete:
+            result = folder.result()
+        else:
+            final = {name: evaluate(model, source, task, heads, task.metrics, device, autocast) for name, source in sources.items()}
+            result = _result(config, state, metric, {name: evaluation.metrics for name, evaluation in final.items()})
+            if folder is not None and processes.rank() == 0:
+                folder.finish(result)
+        processes.barrier()
+    return Run(model, state.history, result, method, folder.path if folder else None, found_complete)
+
+
+@contextmanager
+def _released(method: Method) -> Iterator[None]:
+    """Let the method go of the optimizer at the end, come what may."""
+    try:
+        yield
+    finally:
+        method.detach()
+
+
+def _modalities(model: nn.Module) -> tuple[str, ...]:
+    """Return the modalities whose heads are scored: the model's own word, or the parts that it names."""
+    return tuple(getattr(model, "modalities", None) or modality_modules(model))
+
+
+def _train_epoch(
+    step: TrainingStep, source: Source, epoch: int, accumulate: int, scorer: Scorer, every_step: Callable[[], None] | None
+) -> Evaluation:
+    """Train one epoch; return scores and losses as its own forward passes gave them."""
+    step.model.train()
+    step.start_epoch(scorer)
+    samples = 0
+    shares = source.epoch(epoch)
+    while taken := list(islice(shares, accumulate)):
+        step.take(taken)
+        step.method.update(step)
+        step.method.after_step(step)
+        if every_step is not None:
+            every_step()
+        samples += sum(share.total for share in taken)
+    sums, trained = step.sums()
+    total = float(processes.all_sum(trained.clone()))
+    if not math.isfinite(total):
+        raise TrainingDiverged(
+            f"the training loss became {total} in epoch {epoch}: lower the learning rate or clip the gradient; "
+            f"the checkpoint of epoch {epoch - 1} stays"
+        )
+    losses = {head: float(processes.all_sum(value.clone())) / samples for head, value in sums.items()}
+    return Evaluation(scorer.compute(), losses, samples)
+
+
+def _finish_epoch(state: _State, record: Record, context: EpochContext, stop: Any, folder: RunFolder | None) -> None:
+    """Note the epoch, decide whether it is the best and whether it is the last, and save."""
+    state.epoch = record["epoch"]
+    state.history.append(record)
+    score = record["scores"]["val"][MULTIMODAL]
+    best = score > state.best_score or state.best_epoch == 0
+    if best:
+        state.best_epoch, state.best_score = state.epoch, score
+    if context.stop_reason is not None:
+        state.stopped = context.stop_reason
+    elif callable(stop) and stop(state.history):
+        state.stopped = "the stop function said so"
+    elif isinstance(stop, int) and state.epoch - state.best_epoch >= stop:
+        state.stopped = f"no better validation score in {stop} epochs"
+    if folder is None:
+        if best:
+            state.best_model = copy.deepcopy(state.model.state_dict())
+    elif processes.rank() == 0:
+        folder.add_epoch(state.history[-1])
+        if best:
+            folder.save("best.pt", {"epoch": state.epoch, "model": state.model.state_dict()})
+        folder.save("last.pt", state.state_dict())
+
+
+def _resume(folder: RunFolder | None, state: _State, device: torch.device) -> bool:
+    """Load what a folder holds of this run; return whether it is finished."""
+    if folder is None:
+        return False
+    if processes.rank() == 0:
+        folder.open()
+    processes.barrier()
+    saved = folder.resume(device)
+    processes.barrier()
+    if processes.rank() == 0 and not folder.complete:
+        folder.trim(saved["history"] if saved is not None else [])
+    if saved is not None:
+        state.load_state_dict(saved)
+    return folder.complete
+
+
+def _load_best(state: _State, folder: RunFolder | None, device: torch.device) -> None:
+    processes.barrier()
+    best = state.best_model if folder is None else folder.load("best.pt", device)["model"]
+    if best is not None:
+        state.model.load_state_dict(best)
+
+
+def _parallel(model: nn.Module, device: torch.device, *, masks: bool) -> nn.Module:
+    if processes.world_size() == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=masks)
+
+
+def _make_optimizer(model: nn.Module, optimizer: Any, groups: Mapping[str, Any]) -> Optimizer:
+    if isinstance(optimizer, Optimizer):
+        own = set(model.parameters())
+        if any(parameter not in own for group in optimizer.param_groups for parameter in group["params"]):
+            raise InputError("the optimizer holds parameters that the method does not train: pass a function of parameter groups instead")
+        return optimizer
+    if modality_modules(model):
+        built = modality_groups(model, **groups)
+    else:
+        built = [{"params": list(model.parameters()), MODALITY_KEY: MULTIMODAL}]
+    made = torch.optim.Adam(built, lr=1e-3) if optimizer is None else optimizer(built)
+    if not isinstance(made, Optimizer):
+        raise InputError(f"optimizer made {type(made).__name__}: it must return a torch.optim.Optimizer from a list of parameter groups")
+    return made
+
+
+def _utilization(scores: Mapping[str, float]) -> Record:
+    """Return utilization and gap as they are recorded: null where they are undefined, empty for a single modality."""
+    if len(scores) < 3:
+        return {"utilization": {}, "gap": None}
+    if not all(math.isfinite(score) for score in scores.values()) or not has_signal(scores):
+        return {"utilization": {head: None for head in scores if head != MULTIMODAL}, "gap": None}
+    return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}
+
+
+def _step_scheduler(scheduler: Any, context: EpochContext) -> None:
+    if isinstance(scheduler, ReduceLROnPlateau):
+        seen = context.scores if scheduler.mode == "max" else context.losses
+        scheduler.step(seen["val"][MULTIMODAL])
+    else:
+        scheduler.step()
+
+
+def _result(config: Mapping[str, Any], state: _State, metric: str, metrics: Mapping[str, Any]) -> Record:
+    described = {key: config[key] for key in ("dataset", "method", "seed") if key in config}
+    names = {key: value["name"] if isinstance(value, dict) else value for key, value in described.items()}
+    scores = {split: {head: values[metric] for head, values in heads.items()} for split, heads in metrics.items()}
+    numbers = {"metric": metric, "epochs": state.epoch, "best_epoch": state.best_epoch, "stopped": state.stopped}
+    return {**names, **numbers, "scores": scores, "metrics": metrics}
+
+
+def _check_arguments(*, epochs: Any, batch_size: Any, accumulate: Any, clip: Any, stop: Any, scheduler_interval: Any) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} = {value!r}: a whole number of at least 1 is needed")
+    if clip is not None and not clip > 0:
+        raise InputError(f"clip = {clip!r}: a norm above 0 is needed, or None")
+    if stop is not None and not callable(stop) and (not isinstance(stop, int) or isinstance(stop, bool) or stop < 1):
+        raise InputError(f"stop = {stop!r}: a number of epochs of at least 1 is needed, a function of the history, or None")
+    if scheduler_interval not in ("epoch", "step"):
+        raise InputError(f"scheduler_interval = {scheduler_interval!r}: 'epoch' or 'step' is needed")

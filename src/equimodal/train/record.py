@@ -1,0 +1,215 @@
+"""The folder of a run: configuration, environment, one line per epoch, checkpoints, result, and a marker when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from equimodal import __version__
+from equimodal.errors import InputError
+from equimodal.train.files import load_checkpoint, save_checkpoint, write_whole
+
+__all__ = ["FORMAT", "RunFolder", "identity", "plain"]
+
+FORMAT = 1
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: mappings, lists, numbers, strings; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return repr(value)
+
+
+def identity(config: dict[str, Any]) -> str:
+    """Return the hash of a configuration in canonical form.
+
+    >>> identity({"a": 1, "b": 2.0}) == identity({"b": 2.0, "a": 1})
+    True
+    """
+    canonical = json.dumps(plain(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class RunFolder:
+    """One run on disk.
+
+    ========================= =====================================================================
+    ``config.yaml``           format, identity, and the resolved configuration (JSON, which is YAML)
+    ``environment.json``      versions, hardware, threads, source revision of the first start
+    ``metrics.jsonl``         one record per epoch
+    ``last.pt``, ``best.pt``  checkpoints: the last epoch, and the best by validation score
+    ``result.json``           final scores; the same on every machine that computes the same numbers
+    ``complete``              the marker of a finished run
+    ========================= =====================================================================
+
+    :param path: the folder; made when missing.
+    :param config: the resolved configuration.
+    :raises InputError: when the folder holds another configuration's run or something else, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, config: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.config = plain(config)
+        self.identity = identity(config)
+        self._verified = False
+
+    def open(self) -> None:
+        """Make the folder, or recognise the run that it holds."""
+        config_file = self.path / "config.yaml"
+        if config_file.exists():
+            self._recognise(config_file)
+        else:
+            self._make(config_file)
+        if not (self.path / "environment.json").exists():
+            write_whole(self.path / "environment.json", _json(environment()))
+
+    def _make(self, config_file: Path) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            others = [entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp")]
+        except OSError as error:
+            raise InputError(f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out") from None
+        if others:
+            raise InputError(f"{self.path} holds {min(others)!r} and no run: choose an empty or new folder")
+        write_whole(config_file, _json({"format": FORMAT, "identity": self.identity, **self.config}))
+
+    def _recognise(self, config_file: Path) -> None:
+        try:
+            found = json.loads(config_file.read_text())
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or "identity" not in found:
+            raise InputError(f"{config_file} is no configuration of a run: choose an empty or new folder")
+        if found.get("format") != FORMAT:
+            raise InputError(
+                f"{self.path} holds a run of format {found.get('format')}; this version reads format {FORMAT}: choose another folder"
+            )
+        if found["identity"] != self.identity:
+            difference = _first_difference(found, self.config)
+            raise InputError(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is finished."""
+        return (self.path / "complete").exists()
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return the records of all epochs; a line that was cut off by a kill is left out."""
+        file = self.path / "metrics.jsonl"
+        records = []
+        for line in file.read_text().splitlines() if file.exists() else []:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def add_epoch(self, record: dict[str, Any]) -> None:
+        """Append an epoch's record."""
+        try:
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(plain(record)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from None
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Save a checkpoint."""
+        save_checkpoint(self.path / name, {"format": FORMAT, "identity": self.identity, **state}, verify=not self._verified)
+        self._verified = True
+
+    def load(self, name: str, device: torch.device | str) -> dict[str, Any]:
+        """Load a checkpoint of this run.
+
+        :raises InputError: when it is cut short or belongs to another run.
+        """
+        state = load_checkpoint(self.path / name, device)
+        if state.get("identity") != self.identity:
+            raise InputError(f"{self.path / name} belongs to another run: remove it to start this one anew")
+        return state
+
+    def resume(self, device: torch.device | str) -> dict[str, Any] | None:
+        """Return the last checkpoint, with the records of its epochs under ``"history"``, or None for a new run."""
+        if not (self.path / "last.pt").exists():
+            return None
+        state = self.load("last.pt", device)
+        records = self.epochs()[: state["epoch"]]
+        if len(records) < state["epoch"]:
+            raise InputError(
+                f"{self.path / 'metrics.jsonl'} lacks epoch {len(records) + 1} of {state['epoch']}: remove the folder to start anew"
+            )
+        return {**state, "history": records}
+
+    def trim(self, records: list[dict[str, Any]]) -> None:
+        """Drop records that are newer than the last checkpoint: their epochs run again and give the same numbers."""
+        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the result and the marker."""
+        write_whole(self.path / "result.json", _json({"format": FORMAT, **result}))
+        write_whole(self.path / "complete", f"{self.identity}\n".encode())
+
+    def result(self) -> dict[str, Any]:
+        """Return the result of a finished run."""
+        try:
+            found = json.loads((self.path / "result.json").read_text())
+        except (OSError, ValueError):
+            raise InputError(f"{self.path / 'result.json'} is missing or altered: remove the file 'complete' to compute it again") from None
+        return dict(found)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(plain(value), indent=2) + "\n").encode()
+
+
+def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *(key for key in found if key not in wanted)]:
+            if key not in ("format", "identity") and found.get(key) != wanted.get(key):
+                return _first_difference(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+    return f"{path} = {found!r} there, {wanted!r} here"
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, hardware, threads and source revision."""
+    return {
+        "equimodal": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "revision": _revision(),
+    }
+
+
+def _revision() -> str | None:
+    """Return the commit of a source checkout of this package, or None for an installed one."""
+    source = Path(__file__).resolve().parents[3]
+    if not (source / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=source, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,128 @@
+"""One optimizer step: precision, accumulation, clipping and several devices, so that methods need not know of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from equimodal.groups import MODALITY_KEY, ParameterRegistry, modality_modules
+from equimodal.methods.base import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch.optim import Optimizer
+
+    from equimodal.data.batch import Batch
+    from equimodal.nn.prediction import Prediction, Routes
+    from equimodal.train.batches import Share
+    from equimodal.train.scoring import Scorer
+
+__all__ = ["TrainingStep", "forward"]
+
+
+def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction:
+    """Run a model on a batch, passing only what the batch and the method ask for, so that plain models need no extra arguments."""
+    options: dict[str, Any] = {}
+    if batch.present:
+        options["present"] = batch.present
+    if transform is not None:
+        options["transform"] = transform
+    prediction: Prediction = model(batch.inputs, **options)
+    return prediction
+
+
+class TrainingStep:
+    """What a method drives in ``update``; the same object serves every step of a run.
+
+    :param model: the model, wrapped in DistributedDataParallel where there are several processes.
+    :param optimizer: its optimizer.
+    :param method: the method; the loop asks what it overrides, never its name.
+    :param clip: the largest norm of the gradient, or None.
+    :param autocast: the type to compute in, or None.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, method: Method, device: torch.device, clip: float | None, autocast: torch.dtype | None
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.method = method
+        self.device = device
+        self.clip = clip
+        self.autocast = autocast
+        inner = model.module if isinstance(model, DistributedDataParallel) else model
+        self.parameters = ParameterRegistry(modality_modules(inner))
+        self.batches: Sequence[Batch] = ()
+        self._inner = inner
+        self._shares: dict[int, Share] = {}
+        self._world_total = 0
+        self._transforms = type(method).transform is not Method.transform
+        self._scorer: Scorer | None = None
+        self._losses: dict[str, Tensor] = {}
+        self._trained = torch.zeros((), device=device)
+
+    def start_epoch(self, scorer: Scorer) -> None:
+        """Count scores and losses anew."""
+        self._scorer = scorer
+        self._losses = {}
+        self._trained = torch.zeros((), device=self.device)
+
+    def take(self, shares: Sequence[Share]) -> None:
+        """Take the micro-batches of the next step."""
+        self.batches = [share.batch for share in shares]
+        self._shares = {id(share.batch): share for share in shares}
+        self._world_total = sum(share.total for share in shares)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Run the model on one micro-batch and count its predictions."""
+        if isinstance(self.model, DistributedDataParallel):
+            # Gradients are averaged over processes once per step, with the last micro-batch.
+            self.model.require_backward_grad_sync = batch is self.batches[-1]
+        transform = (lambda features: self._transform(features, batch)) if self._transforms else None
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            prediction = forward(self.model, batch, transform)
+        if self._scorer is not None and self._shares[id(batch)].counted:
+            self._scorer.update(prediction, batch.targets, batch.present)
+        return prediction
+
+    def _transform(self, features: dict[str, Tensor], batch: Batch) -> Routes:
+        return self.method.transform(features, batch)
+
+    def backward(self, loss: Tensor, batch: Batch) -> None:
+        """Add the gradient of a micro-batch's mean loss, weighted by its share of the step's samples over all processes."""
+        share = self._shares[id(batch)]
+        # DistributedDataParallel divides by the number of processes what should be a sum of shares.
+        processes = self.model.process_group.size() if isinstance(self.model, DistributedDataParallel) else 1
+        weight = share.counted * processes / self._world_total
+        self._trained += loss.detach() * share.counted
+        (loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
+
+    def report(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
+        """Count a micro-batch's mean losses by head."""
+        counted = self._shares[id(batch)].counted
+        for head, loss in losses.items():
+            added = loss.detach() * counted
+            self._losses[head] = self._losses[head] + added if head in self._losses else added
+
+    def step(self, only: str | None = None) -> None:
+        """Clip and take the optimizer's step."""
+        if only is not None:
+            for group in self.optimizer.param_groups:
+                if group.get(MODALITY_KEY) != only:
+                    for parameter in group["params"]:
+                        parameter.grad = None
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.method.clipped(self._inner), self.clip)
+        self.optimizer.step()
+
+    def sums(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the epoch's sums of losses by head and of the trained loss, weighted by samples."""
+        return self._losses, self._trained
