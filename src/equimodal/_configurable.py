@@ -59,7 +59,7 @@ def matches(value: Any, hint: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(any(matches(item, argument) for argument in inner) or not inner for item in value)
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return isinstance(value, Mapping)
-    return isinstance(value, hint) if isinstance(hint, type) else True
+    return isinstance(value, hint) if isinstance(hint, type) and hint is not Any else True
 
 
 def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping[str, Any] | None = None) -> T:
@@ -73,28 +73,39 @@ def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping
     """
     given = dict(skip or {})
     known = _parameters(cls, tuple(given))
-    try:
-        hints = typing.get_type_hints(cls.__init__)
-    except Exception:
-        hints = {}
-    for name, value in options.items():
-        if name not in known:
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(cls).parameters.values())
+    for name in options:
+        if name not in known and not takes_any:
             raise InputError(f"{what} has no option {name!r}: {nearest(str(name), known)}")
-        if name in hints and not matches(value, hints[name]):
-            raise InputError(f"{what}: {name} = {value!r} is of type {type(value).__name__}, {_written(hints[name])} is needed")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
             raise InputError(f"{what} lacks its option {name!r}: give it beside the name")
+    # A class that checks its options says best what is wrong; annotations answer for those that do not.
     try:
-        return cls(**given, **options)
+        made = cls(**given, **options)
     except InputError:
         raise
     except (TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"{what}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{what}: {_mistyped(cls, options) or said}") from None
+    if (reason := _mistyped(cls, options)) is not None:
+        raise InputError(f"{what}: {reason}")
+    return made
 
 
-def _written(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+def _mistyped(cls: type[Any], options: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the first option that does not fit its annotation."""
+    constructor: Any = cls.__init__
+    try:
+        hints = typing.get_type_hints(constructor)
+    except Exception:  # annotations of other packages may name what cannot be imported here
+        return None
+    for name, value in options.items():
+        hint = hints.get(name, Any)
+        if not matches(value, hint):
+            written = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+            return f"{name} = {value!r} is of type {type(value).__name__}, {written} is needed"
+    return None
 
 
 class Configurable:

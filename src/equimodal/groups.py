@@ -87,6 +87,7 @@ def modality_groups(
     Every parameter of the model stands in exactly one group: those of the named modules under their modality, what is left over under
     ``"multimodal"``. Frozen parameters are kept, so that they may be unfrozen later.
 
+    >>> import torch
     >>> model = nn.ModuleDict({"audio": nn.Linear(4, 2), "image": nn.Linear(8, 2), "fusion": nn.Linear(4, 3)})
     >>> groups = modality_groups(model, {"audio": model["audio"], "image": model["image"]}, lr=0.1, overrides={"audio": {"lr": 0.01}})
     >>> [(group["modality"], group["lr"]) for group in groups]
@@ -173,6 +174,7 @@ class LearningRateMultipliers:
     One set of multipliers may be attached to an optimizer at a time. Hooks are neither pickled nor deep-copied with an optimizer: attach
     anew to a copy. Between an ``optimizer.step`` that raised and the next use of this object the scaled rate stays in the groups.
 
+    >>> import torch
     >>> weight = nn.Parameter(torch.zeros(1))
     >>> optimizer = torch.optim.SGD([{"params": [weight], "modality": "audio", "lr": 1.0}])
     >>> multipliers = LearningRateMultipliers(optimizer)

@@ -60,6 +60,15 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: tuple[str, ...]
 
+    def metric(self, name: str | None = None) -> str:
+        """Return the metric of that name, or the task's first.
+
+        :raises InputError: for a metric that the task does not have, with the nearest one.
+        """
+        if name is not None and name not in self.metrics:
+            raise InputError(f"unknown metric {name!r} for {self.name} targets: {nearest(name, self.metrics)}")
+        return name or self.metrics[0]
+
     def check(self, targets: Tensor, where: str) -> None:
         """Check the targets' shape and type.
 

@@ -76,7 +76,7 @@ def test_any_module_is_a_fusion():
 
 @pytest.mark.parametrize(
     ("fusion", "message"),
-    [(nn.Flatten, "fusion is a type"), (3, "fusion is a int"), ("summ", "did you mean 'sum'")],
+    [(nn.Flatten, "fusion is <class"), (3, "fusion is 3: give a name or a module"), ("summ", "did you mean 'sum'")],
 )
 def test_joint_fusion_refuses_what_is_no_fusion(fusion, message):
     with pytest.raises(InputError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -78,7 +79,7 @@ class Dataset(Configurable):
 
     @classmethod
     def description(cls) -> str:
-        """Return a few lines about the data set, as ``equimodal data`` prints them."""
+        """Return a few lines about the data set, as ``equimodal data`` prints them, at most 80 columns wide."""
         facts = {
             "modalities": f"{', '.join(cls.modalities)} (stronger first)",
             "task": f"{cls.task}, {cls.num_outputs} outputs, {cls.metric}",
@@ -86,4 +87,6 @@ class Dataset(Configurable):
             "licence": cls.licence,
             "cite": cls.citation,
         }
-        return "\n".join([f"{cls.name}: {cls.summary}", *(f"  {label:<10}  {text}" for label, text in facts.items())])
+        lines = [textwrap.fill(f"{cls.name}: {cls.summary}", 80, subsequent_indent="  ")]
+        lines += [textwrap.fill(text, 80, initial_indent=f"  {label:<10}  ", subsequent_indent=" " * 14) for label, text in facts.items()]
+        return "\n".join(lines)

@@ -52,7 +52,7 @@ def download(
     """
     pooch = require("pooch", extra="data")
     # Without this header requests would ask for, and undo, a compression of its own around an already compressed file.
-    get = pooch.HTTPDownloader(timeout=timeout, headers={"Accept-Encoding": "identity"})
+    get = pooch.HTTPDownloader(timeout=timeout, chunk_size=2**16, headers={"Accept-Encoding": "identity"})
     failure: Exception | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,8 @@ def download(
                         prepare(source, kept)
                     except (OSError, ValueError) as error:  # what requests raises is an OSError, an InputError is a ValueError
                         failure = error
+                        if (response := getattr(error, "response", None)) is not None:
+                            response.close()
                         logger.info("%s: %s", url, error)
                     else:
                         kept.replace(target)

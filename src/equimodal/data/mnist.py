@@ -70,7 +70,8 @@ def fetch(directory: Path, mirrors: Sequence[str] = MIRRORS, attempts: int = 3) 
 
 def _content(path: Path, name: str) -> bytearray:
     try:
-        content = bytearray(gzip.decompress(path.read_bytes()))
+        # An empty file would decompress to nothing; one zero byte makes it the damaged file that it is.
+        content = bytearray(gzip.decompress(path.read_bytes() or b"\0"))
     except FileNotFoundError:
         raise InputError(f"MNIST file {path} is missing") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -89,6 +89,11 @@ class Method(Configurable):
     """Whether the source says everything that is implemented."""
     search_space: ClassVar[Mapping[str, Distribution]] = {}
     """The range of each hyper-parameter, the same for every data set."""
+
+    @classmethod
+    def example(cls, modalities: Sequence[str]) -> Self:
+        """Return an instance for a model of these modalities, with the defaults where there are any."""
+        return cls()
 
     criterion: Criterion = staticmethod(single_label_loss)
 

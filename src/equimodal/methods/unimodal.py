@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from equimodal.errors import InputError, nearest
 from equimodal.methods.base import Criterion, Method
 from equimodal.tasks import single_label_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -31,6 +31,11 @@ class Unimodal(Method):
 
     def __init__(self, modality: str) -> None:
         self.modality = modality
+
+    @classmethod
+    def example(cls, modalities: Sequence[str]) -> Self:
+        """Return the method for the first modality."""
+        return cls(modalities[0])
 
     def build(self, model: nn.Module, criterion: Criterion = single_label_loss) -> nn.Module:
         """Return the part of the model that processes this modality.

@@ -75,7 +75,7 @@ class JointFusion(nn.Module):
                 self._equalize(encoders)
             fusion = kind(self.feature_sizes, self.num_outputs)
         elif not isinstance(fusion, nn.Module):
-            raise InputError(f"fusion is a {type(fusion).__name__}: give a name or a module")
+            raise InputError(f"fusion is {fusion!r}: give a name or a module")
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict({modality: nn.Linear(size, self.num_outputs) for modality, size in self.feature_sizes.items()})
         self.fusion = fusion

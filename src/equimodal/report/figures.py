@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figure_to_svg", "learning_curves", "learning_dynamics", "plot_simulation", "write_figure"]
 
-PANEL_WIDTH = {1: 4.5, 2: 4.6}
+PANEL_WIDTH = {1: 4.2, 2: 4.6}
 """Width of one panel in inches, by the number of columns."""
 
 MARKERS_PER_LINE = 12
@@ -84,7 +84,7 @@ def learning_dynamics(run: RunRecord, tau: float | None = None, *, modalities: I
         _utilization(panels[0], epochs, {name: run.series("utilization", name) for name in styles}, styles)
         _gap(panels[1], epochs, run.series("gap"), tau)
         rates = {name: run.series("learning_rates", name) for name in (MULTIMODAL, *styles, *run.names("learning_rates"))}
-        _learning_rates(panels[2], epochs, rates, styles)
+        lines |= _learning_rates(panels[2], epochs, rates, styles)
         _finish(figure, panels, lines, columns)
     return figure
 
@@ -125,14 +125,17 @@ def _styles(modalities: Iterable[str] | None, runs: Sequence[RunRecord]) -> dict
 
 def _panels(count: int, columns: int, *, share_scale: bool = False) -> tuple[Figure, list[Axes]]:
     figure_module = require("matplotlib.figure", extra="plots")
-    columns = min(columns, count)
+    columns = max(1, min(columns, count))
     rows = math.ceil(count / columns)
     width = columns * PANEL_WIDTH.get(columns, 4.0)
     height = rows * (3.0 if rows == 1 else 2.6) + 0.4
     figure: Figure = figure_module.Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.06, hspace=0.06)  # type: ignore[union-attr,call-arg]
     grid = figure.subplots(rows, columns, squeeze=False, sharey=share_scale)
-    return figure, [axes for row in grid for axes in row][:count]
+    panels = [axes for row in grid for axes in row]
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, panels[:count]
 
 
 def _titles(axes: Axes, title: str, label: str) -> None:
@@ -224,20 +227,27 @@ def _gap(axes: Axes, epochs: Sequence[int], gap: Sequence[float | None], tau: fl
 
 def _learning_rates(
     axes: Axes, epochs: Sequence[int], rates: Mapping[str, Sequence[float | None]], styles: Mapping[str, LineStyle]
-) -> None:
+) -> dict[str, Line2D]:
+    """Draw the rates of all parameter groups; return the lines of those that belong to no head, for the legend."""
     ticker = require("matplotlib.ticker", extra="plots")
     _titles(axes, "Effective learning rate", "learning rate")
+    others = {}
     for name, values in rates.items():
         # Wider than elsewhere: the other rates lie upon it whenever they are not reduced.
         style = replace(MULTIMODAL_STYLE, width=3.4) if name == MULTIMODAL else styles.get(name, OTHER_GROUP_STYLE)
-        _line(axes, epochs, values, style, steps=True)
+        line = _line(axes, epochs, values, style, steps=True)
+        if style is OTHER_GROUP_STYLE:
+            others[name] = line
     known = [value for values in rates.values() for value in values if value is not None]
     if known and min(known) > 0.0 and max(known) > 8.0 * min(known):
         axes.set_yscale("log")
+        if max(known) < 100.0 * min(known):
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     elif known and min(known) >= 0.0:
         axes.set_ylim(0.0, 1.08 * max(known) or 1.0)
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:.4g}"))
+    return others
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], lines: Mapping[str, Line2D], columns: int) -> None:
@@ -251,12 +261,18 @@ def _finish(figure: Figure, panels: Sequence[Axes], lines: Mapping[str, Line2D],
         if high - low < 1.0:
             axes.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
     _legend(figure, lines)
+    # Each run of the layout moves the panels a little; after one they stay, so that the same figure always gives the same file.
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
+    figure.set_layout_engine("none")
 
 
 def _legend(figure: Figure, lines: Mapping[str, Line2D]) -> None:
     """Name the lines above the panels, row by row, as many to a row as fit."""
     names = [_short(name, 24) for name in lines]
-    per_row = max(1, min(len(names), int(12.9 * figure.get_figwidth() / (max(map(len, names)) + 9))))
+    room = 12.9 * figure.get_figwidth()  # in letters; a line's sample and the space beside it take nine
+    per_row = len(names)
+    while per_row > 1 and sum(9 + max(map(len, names[column::per_row])) for column in range(per_row)) > room:
+        per_row -= 1
     # matplotlib fills columns first.
     order = [position for column in range(per_row) for position in range(column, len(names), per_row)]
     handles = list(lines.values())

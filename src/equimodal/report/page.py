@@ -12,7 +12,7 @@ from equimodal.report import prose
 from equimodal.report._files import write_atomically
 from equimodal.report.figures import figure_to_svg, learning_curves, learning_dynamics
 from equimodal.report.intervals import estimate
-from equimodal.report.records import RunRecord, checked_modalities, clean, metric_name
+from equimodal.report.records import SPLIT_NAMES, RunRecord, checked_modalities, clean, metric_name
 from equimodal.report.table import group_rows, percent
 from equimodal.scores import MULTIMODAL
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render_report", "write_report"]
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
 WIDTH_OF_AN_INCH = 6.2
 """How wide an inch of a figure may become in the page, in rem: two panels fill the column."""
 
@@ -149,7 +148,7 @@ def _alone_beside(run: RunRecord, runs: Sequence[RunRecord], modalities: Sequenc
 
 def _run(position: int, run: RunRecord, modalities: Sequence[str]) -> dict[str, Any]:
     heads = [name for name in (MULTIMODAL, *modalities) if name in run.modalities or (name == MULTIMODAL and not run.is_unimodal)]
-    splits = {split: name for split, name in SPLITS.items() if run.final_scores(split)}
+    splits = {split: name for split, name in SPLIT_NAMES.items() if run.final_scores(split)}
     return {
         "id": f"run-{position}",
         "label": clean(run.label),

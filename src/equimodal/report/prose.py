@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from equimodal.report.records import clean, metric_name, title_case
+from equimodal.report.records import SPLIT_NAMES, clean, metric_name, title_case
 from equimodal.report.table import percent
 from equimodal.scores import MULTIMODAL
 
@@ -38,7 +38,7 @@ def summary(runs: Sequence[RunRecord], table: ResultTable) -> str:
     methods = [row for row in table.rows if row.multimodal is not None]
     if table.rows:
         sentences.append(
-            f"Scores are {metric_name(table.metric)} on the {table.split} split, "
+            f"Scores are {metric_name(table.metric)} on the {SPLIT_NAMES.get(table.split, table.split)} split, "
             f"taken at the epoch with the best multimodal score on the validation split."
         )
     if methods:

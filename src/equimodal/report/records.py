@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from os import PathLike
 
-__all__ = ["RunRecord", "checked_modalities", "clean", "metric_name", "number", "read_run", "title_case"]
+__all__ = ["SPLIT_NAMES", "RunRecord", "checked_modalities", "clean", "metric_name", "number", "read_run", "title_case"]
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -28,6 +28,9 @@ METRIC_NAMES = {
     "mean_average_precision": "mean average precision",
     "r2": "R²",
 }
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+"""The splits as they read in running text, in the order in which they are shown."""
 
 
 def metric_name(metric: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from equimodal.errors import InputError
 from equimodal.report.intervals import Estimate, estimate
-from equimodal.report.records import RunRecord, checked_modalities, clean, metric_name, title_case
+from equimodal.report.records import SPLIT_NAMES, RunRecord, checked_modalities, clean, metric_name, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ResultTable:
     @property
     def title(self) -> str:
         """What the numbers are, such as ``"Test accuracy (%)"``."""
-        return title_case(f"{self.split} {metric_name(self.metric)} (%)")
+        return title_case(f"{SPLIT_NAMES.get(self.split, self.split)} {metric_name(self.metric)} (%)")
 
     @property
     def difference_name(self) -> str:

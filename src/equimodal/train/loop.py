@@ -166,7 +166,7 @@ def fit(
     )
     method = methods.get(method)() if isinstance(method, str) else method
     task = get_task(task) if isinstance(task, str) else task
-    metric = metric or task.metrics[0]
+    metric = task.metric(metric)
     device = the_device(device)
     splits = {"train": train, "val": val, **({} if test is None else {"test": test})}
     with deterministic(threads), _released(method):

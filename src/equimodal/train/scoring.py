@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from equimodal.errors import InputError, nearest
+from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
 from equimodal.train.processes import all_sum, all_sum_counts, gather
 
@@ -44,12 +44,9 @@ class Scorer:
     """
 
     def __init__(self, task: Task, heads: Sequence[str], metrics: Sequence[str], device: torch.device) -> None:
-        for metric in metrics:
-            if metric not in task.metrics:
-                raise InputError(f"unknown metric {metric!r} for {task.name} targets: {nearest(metric, task.metrics)}")
         self.task = task
         self.heads = tuple(heads)
-        self.metrics = tuple(metrics)
+        self.metrics = tuple(task.metric(metric) for metric in metrics)
         self.device = device
         self._counts: Tensor | None = None  # [heads, ...], see the _count methods
         self._samples = torch.zeros(len(self.heads), dtype=torch.float64, device=device)

@@ -6,14 +6,13 @@ configuration it carries a class attribute ``name``, and its constructor's argum
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from equimodal._configurable import Registry
-from equimodal.errors import InputError, nearest
+from equimodal._configurable import Registry, construct
+from equimodal.errors import InputError
 from equimodal.nn.encoders.mlp import MLP
 from equimodal.nn.encoders.resnet import ResNet
 from equimodal.nn.encoders.sequence import SequenceEncoder, Sequences
@@ -44,13 +43,4 @@ def make_encoder(spec: Mapping[str, Any]) -> nn.Module:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError(f"encoder {dict(spec)!r} has no name: give one of {', '.join(ENCODERS.names())} under 'name'")
-    encoder = ENCODERS.get(name)
-    parameters = inspect.signature(encoder).parameters.values()
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    for option in options:
-        if option not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            raise InputError(f"encoder {name!r} has no option {option!r}: {nearest(str(option), known)}")
-    for parameter in parameters:
-        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in options:
-            raise InputError(f"encoder {name!r} lacks its option {parameter.name!r}: give it beside the name")
-    return encoder(**options)
+    return construct(ENCODERS.get(name), options, f"encoder {name!r}")

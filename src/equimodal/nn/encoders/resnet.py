@@ -105,9 +105,9 @@ class ResNet(nn.Module):
 
     def __init__(self, depth: int, in_channels: int = 3, norm: Literal["batch", "group"] = "batch") -> None:
         super().__init__()
-        if isinstance(depth, bool) or depth not in _PLANS:
+        if not isinstance(depth, int) or depth not in _PLANS:
             raise InputError(f"ResNet depth is {depth!r}: choose one of {', '.join(map(str, _PLANS))}")
-        if norm not in _NORMS:
+        if norm not in list(_NORMS):  # a list, as what JSON holds need not be hashable
             raise InputError(f"unknown ResNet norm {norm!r}: {nearest(str(norm), _NORMS)}")
         self.depth = depth
         self.in_channels = positive_integer(in_channels, "ResNet in_channels")

@@ -1,0 +1,102 @@
+"""Every registered method passes the conformance kit, and the kit notices methods that do not."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from equimodal.methods import Method, methods
+from equimodal.methods.space import Uniform
+from equimodal.testing import CHECKS, check_method, tiny_problem
+
+
+@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_registered_method_conforms(check, name):
+    check(methods.get(name))
+
+
+class Good(Method):
+    """Plain joint training under another name."""
+
+    name: ClassVar[str] = "good"
+    title: ClassVar[str] = "Good"
+    paper: ClassVar[str] = "none"
+    fidelity: ClassVar[str] = "exact"
+
+    def __init__(self, strength: float = 0.5) -> None:
+        self.strength = strength
+
+
+class Forgets(Good):
+    """Has state that it does not save."""
+
+    def __init__(self, strength: float = 0.5) -> None:
+        super().__init__(strength)
+        self.epochs = 0
+
+    def epoch_end(self, context):
+        self.epochs += 1
+
+    def combine(self, losses):
+        return super().combine(losses) / (1 + self.epochs)
+
+
+class OutsideItsSpace(Good):
+    """Its default is never searched."""
+
+    search_space: ClassVar = {"strength": Uniform(0.6, 1.0)}
+
+
+class LosesItsOption(Good):
+    """Does not keep what it was given."""
+
+    def __init__(self, strength: float = 0.5) -> None:
+        self.kept = strength
+
+
+class Random(Good):
+    """Draws from a source that no seed reaches."""
+
+    def combine(self, losses):
+        return super().combine(losses) * torch.rand((), generator=torch.Generator().manual_seed(torch.seed() % 2**31))
+
+
+class Unpicklable(Good):
+    """Holds a function."""
+
+    def __init__(self, strength: float = 0.5) -> None:
+        super().__init__(strength)
+        self.function = lambda: None
+
+
+def test_a_users_method_passes():
+    check_method(Good)
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "reason"),
+    [
+        (Forgets, "check_resume", "other weights"),
+        (OutsideItsSpace, "check_search_space", "lies outside"),
+        (LosesItsOption, "check_options", "strength"),
+        (Random, "check_deterministic", "other weights"),
+    ],
+)
+def test_the_kit_notices(method, check, reason):
+    chosen = next(candidate for candidate in CHECKS if candidate.__name__ == check)
+    with pytest.raises((AssertionError, AttributeError), match=reason):
+        chosen(method)
+
+
+def test_the_kit_notices_what_cannot_be_pickled():
+    with pytest.raises(Exception, match="pickle"):
+        next(check for check in CHECKS if check.__name__ == "check_pickle")(Unpicklable)
+
+
+@pytest.mark.parametrize("modalities", [2, 8])
+def test_the_tiny_problem_is_the_same_every_time(modalities):
+    first, second = tiny_problem(modalities), tiny_problem(modalities)
+    assert len(first.train.inputs) == modalities
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+    assert torch.equal(first.train.inputs["audio"], second.train.inputs["audio"])
