@@ -60,29 +60,45 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: tuple[str, ...]
 
-    def metric(self, name: str | None = None) -> str:
-        """Return the metric of that name, or the task's first.
+    def metric(self, name: str | None) -> str:
+        """Return a metric's name, or that of the default metric for None.
 
-        :raises InputError: for a metric that the task does not have, with the nearest one.
+        :raises InputError: for a metric that these targets do not have, with the nearest one.
         """
         if name is not None and name not in self.metrics:
-            raise InputError(f"unknown metric {name!r} for {self.name} targets: {nearest(name, self.metrics)}")
+            raise InputError(f"unknown metric {name!r} for {self.name} targets: {nearest(str(name), self.metrics)}")
         return name or self.metrics[0]
 
-    def check(self, targets: Tensor, where: str) -> None:
-        """Check the targets' shape and type.
+    def check(self, targets: Tensor, where: str, outputs: int | None = None) -> None:
+        """Check the targets' shape, type and range.
 
+        :param where: what holds them, for messages.
+        :param outputs: how many outputs the model has, where that is known.
         :raises InputError: naming what was found and what is needed.
         """
-        shape = tuple(targets.shape)
-        if self.name == "single-label" and (targets.dim() != 1 or targets.dtype != torch.int64):
-            raise InputError(
-                f"{where} has targets of shape {shape} and type {targets.dtype}: single-label needs class numbers [samples], int64"
-            )
-        if self.name == "multilabel" and targets.dim() != 2:
-            raise InputError(f"{where} has targets of shape {shape}: multilabel needs [samples, labels] with zeros and ones")
-        if self.name == "regression" and not targets.is_floating_point():
-            raise InputError(f"{where} has targets of type {targets.dtype}: regression needs floating-point numbers")
+        shape = list(targets.shape)
+        if self.name == "single-label":
+            if targets.dim() != 1 or targets.dtype != torch.int64:
+                raise InputError(
+                    f"{where} has targets of shape {shape} and type {targets.dtype}: single-label needs class numbers [samples], int64"
+                )
+            low, high = (int(bound) for bound in targets.aminmax()) if len(targets) else (0, 0)
+            if low < 0 or (outputs is not None and high >= outputs):
+                upper = "at least 0" if outputs is None else f"from 0 to {outputs - 1}"
+                raise InputError(f"{where} has the class number {low if low < 0 else high}: numbers {upper} are needed")
+        elif self.name == "multilabel":
+            if targets.dim() != 2 or shape[1] != (outputs or shape[1]):
+                labels = "labels" if outputs is None else outputs
+                raise InputError(f"{where} has targets of shape {shape}: multilabel needs [samples, {labels}] with zeros and ones")
+            if not bool(((targets == 0) | (targets == 1)).all()):
+                raise InputError(f"{where} has targets other than 0 and 1: multilabel needs zeros and ones")
+        elif self.name == "regression":
+            if not targets.is_floating_point():
+                raise InputError(f"{where} has targets of type {targets.dtype}: regression needs floating-point numbers")
+            if outputs is not None and shape[1:] != [outputs] and not (outputs == 1 and len(shape) == 1):
+                raise InputError(f"{where} has targets of shape {shape}: regression needs [samples, {outputs}]")
+            if not bool(targets.isfinite().all()):
+                raise InputError(f"{where} has targets that are NaN or infinite: regression needs finite numbers")
 
 
 TASKS = {

@@ -9,7 +9,7 @@ import torch
 
 from equimodal.data import digits_av
 from equimodal.data.digits_av import AUDIO_MEAN, AUDIO_STD, FILE, DigitsAV
-from equimodal.errors import InputError
+from equimodal.errors import InputError, MissingDependency
 
 numpy = pytest.importorskip("numpy")
 
@@ -116,3 +116,9 @@ def test_the_script_makes_the_same_arrays_again(tmp_path, file):
         different = again["audio"] != file["audio"]
         assert different.mean() < 1e-4
         assert numpy.abs(again["audio"].astype(int) - file["audio"].astype(int)).max() <= 1
+
+
+def test_a_missing_package_is_told_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(MissingDependency, match=r"numpy is needed here .*pip install 'equimodal\[data\]'"):
+        DigitsAV().load()

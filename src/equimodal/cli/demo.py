@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from equimodal.cli.parser import Parser, folder, no_more, say, whole_number
@@ -22,7 +23,7 @@ def add_parser(commands: Any) -> None:
     parser: Parser = commands.add_parser(
         "demo", help="train vanilla, joint and MILES on the shipped data and write a report", description=__doc__, epilog=_EPILOG
     )
-    parser.add_argument("--out", type=folder, default="demo", metavar="FOLDER", help="where runs and report go; default demo")
+    parser.add_argument("--out", type=folder, default=Path("demo"), metavar="FOLDER", help="where runs and report go; default demo")
     parser.add_argument("--dataset", default="digits-av", metavar="NAME", help="data set; default digits-av, which is shipped")
     parser.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data set's files are; only ever read")
     parser.add_argument("--epochs", type=whole_number, default=20, metavar="N", help="default 20")
@@ -35,6 +36,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Train five models, print the table, write the report."""
     no_more(extra, arguments.parser)
+    from equimodal.methods import methods
     from equimodal.report.page import write_report
     from equimodal.report.records import read_run
     from equimodal.report.table import group_rows
@@ -60,7 +62,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
         finished = train(config, out=arguments.out / name, on_epoch=show_epochs(title, shown, arguments.epochs), data=data)
         if finished.found_complete:
             say(f"\n{title}: found complete in {arguments.out / name}")
-    runs = [read_run(arguments.out / name) for name in plan]
+    titles = {name: None if "modality" in method else methods.get(name).title for name, method in plan.items()}
+    runs = [read_run(arguments.out / name, titles[name]) for name in plan]
     say(f"\n{group_rows(runs, modalities)}\n")
     say(f"report: {write_report(arguments.out / 'report.html', runs, modalities)}")
     return 0

@@ -32,15 +32,17 @@ class Simulation:
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw utilization, gap with τ, and multipliers over the epochs.
 
-        :param path: where to save the picture (the format follows the suffix); by default it is only returned.
+        :param path: where to save the picture, by its suffix as .svg, .png or .pdf; by default it is only returned.
         :returns: a ``matplotlib.figure.Figure``.
         :raises MissingDependency: without matplotlib.
         """
-        from equimodal.report.figures import plot_simulation
+        from equimodal.report import plot_simulation, write_figure
 
         figure = plot_simulation(self.records, self.tau, self.modalities)
         if path is not None:
-            figure.savefig(path)
+            write_figure(
+                path, figure, "MILES replayed", f"Utilization, gap with tau = {self.tau}, and multipliers over {len(self.records)} epochs."
+            )
         return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -13,7 +14,7 @@ import torch
 
 from equimodal.errors import InputError
 
-__all__ = ["load_checkpoint", "save_checkpoint", "write_whole"]
+__all__ = ["cannot_write", "load_checkpoint", "save_checkpoint", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -29,10 +30,14 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
-        ) from None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """Return the error to raise for a file that cannot be written."""
+    return InputError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, verify: bool = False) -> None:
@@ -42,29 +47,43 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, verify: bool = False) 
     :raises InputError: when the state holds objects that only executing code could restore, or the file cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
-    if verify:
-        try:
+    try:
+        torch.save(state, buffer)
+        if verify:
             torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-        except pickle.UnpicklingError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"the state of the optimizer, scheduler or method holds more than tensors and plain values: {reason}"
-            ) from None
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"the state of the model, optimizer, scheduler or method holds more than tensors and plain values: {_reason(error)}"
+        ) from None
     write_whole(path, buffer.getvalue())
+
+
+def _reason(error: Exception) -> str:
+    """Return what torch's long message says about the object in question."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    telling = next((line for line in lines if "WeightsUnpickler" in line), lines[0])
+    return telling.removeprefix("WeightsUnpickler error: ").split(". ")[0]
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Load a checkpoint; tensors and plain values only, never code.
 
-    :raises InputError: for a missing, truncated or foreign file.
+    :raises InputError: for a missing, truncated, altered or foreign file.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        file = path.open("rb")
     except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
-        raise InputError(f"{path} is cut short or no checkpoint of this library: remove it to start that run anew") from None
+        raise InputError(f"there is no checkpoint {path}: remove the folder to start that run anew") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    with file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()  # torch writes check sums and does not look at them
+            file.seek(0)
+            state = None if damaged else torch.load(file, map_location=device, weights_only=True)
+        except Exception:  # a foreign file may fail anywhere in its readers
+            state = None
     if not isinstance(state, dict) or state.get("format") != 1:
-        raise InputError(f"{path} is no checkpoint of this library (format 1): remove it to start that run anew")
+        raise InputError(f"{path} is cut short, altered or no checkpoint of this library: remove the folder to start that run anew")
     return state

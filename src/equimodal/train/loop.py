@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError, TrainingDiverged
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
@@ -173,6 +174,9 @@ def fit(
         model = method.build(model, task.loss).to(device)
         heads = (MULTIMODAL, *_modalities(model))
         sources = {name: make_source(data, name, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
+        for name, data in splits.items():
+            if isinstance(data, TensorSet):
+                task.check(data.targets, f"the {name} split", getattr(model, "num_outputs", None))
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
         method.attach(state.optimizer)
         state.scheduler = scheduler(state.optimizer) if scheduler is not None else None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
-__all__ = ["all_sum", "all_sum_counts", "barrier", "gather", "rank", "world_size"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["all_sum", "all_sum_counts", "barrier", "gather", "rank", "share_buffers", "world_size"]
 
 
 def _active() -> bool:
@@ -43,13 +48,22 @@ def all_sum_counts(counts: Tensor | None) -> Tensor | None:
     return all_sum(torch.zeros(kind[0], dtype=kind[1], device=device) if counts is None else counts.clone())
 
 
-def gather(tensor: Tensor) -> Tensor:
-    """Join the rows of all processes, in the order of their numbers; every process may hold another number of rows."""
+def gather(parts: Sequence[Tensor]) -> Tensor:
+    """Join the rows of all tensors of all processes, in the order of their numbers; some processes may have none."""
+    own = torch.cat(list(parts)) if parts else None
     if not _active():
-        return tensor
-    parts: list[Tensor] = [torch.empty(0)] * world_size()
-    dist.all_gather_object(parts, tensor.cpu())
-    return torch.cat(parts).to(tensor.device)
+        return torch.empty(0) if own is None else own
+    found: list[Tensor | None] = [None] * world_size()
+    dist.all_gather_object(found, None if own is None else own.cpu())
+    rows = [part for part in found if part is not None]
+    return torch.cat(rows).to(own.device if own is not None else "cpu") if rows else torch.empty(0)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, such as running means, which training lets drift apart."""
+    if _active():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def barrier() -> None:

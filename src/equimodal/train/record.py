@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from equimodal import __version__
 from equimodal.errors import InputError
-from equimodal.train.files import load_checkpoint, save_checkpoint, write_whole
+from equimodal.train.files import cannot_write, load_checkpoint, save_checkpoint, write_whole
 
 __all__ = ["FORMAT", "RunFolder", "identity", "plain"]
 
@@ -32,7 +33,7 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    return repr(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # where an object lies in memory is no part of what it is
 
 
 def identity(config: dict[str, Any]) -> str:
@@ -66,7 +67,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = plain(config)
         self.identity = identity(config)
-        self._verified = False
+        self._verified: set[str] = set()
 
     def open(self) -> None:
         """Make the folder, or recognise the run that it holds."""
@@ -112,7 +113,7 @@ class RunFolder:
         """Return the records of all epochs; a line that was cut off by a kill is left out."""
         file = self.path / "metrics.jsonl"
         records = []
-        for line in file.read_text().splitlines() if file.exists() else []:
+        for line in file.read_text(errors="replace").splitlines() if file.exists() else []:
             try:
                 records.append(json.loads(line))
             except ValueError:
@@ -120,19 +121,25 @@ class RunFolder:
         return records
 
     def add_epoch(self, record: dict[str, Any]) -> None:
-        """Append an epoch's record."""
+        """Append an epoch's record, the whole line or nothing of it."""
+        metrics = self.path / "metrics.jsonl"
         try:
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(plain(record)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            before = metrics.stat().st_size
+            try:
+                with metrics.open("a") as file:
+                    file.write(json.dumps(plain(record)) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                os.truncate(metrics, before)
+                raise
         except OSError as error:
-            raise InputError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror or error}") from None
+            raise cannot_write(metrics, error) from None
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Save a checkpoint."""
-        save_checkpoint(self.path / name, {"format": FORMAT, "identity": self.identity, **state}, verify=not self._verified)
-        self._verified = True
+        save_checkpoint(self.path / name, {"format": FORMAT, "identity": self.identity, **state}, verify=name not in self._verified)
+        self._verified.add(name)
 
     def load(self, name: str, device: torch.device | str) -> dict[str, Any]:
         """Load a checkpoint of this run.
@@ -150,10 +157,9 @@ class RunFolder:
             return None
         state = self.load("last.pt", device)
         records = self.epochs()[: state["epoch"]]
-        if len(records) < state["epoch"]:
-            raise InputError(
-                f"{self.path / 'metrics.jsonl'} lacks epoch {len(records) + 1} of {state['epoch']}: remove the folder to start anew"
-            )
+        for number in range(1, state["epoch"] + 1):
+            if len(records) < number or records[number - 1].get("epoch") != number:
+                raise InputError(f"{self.path / 'metrics.jsonl'} lacks epoch {number} of {state['epoch']}: remove the folder to start anew")
         return {**state, "history": records}
 
     def trim(self, records: list[dict[str, Any]]) -> None:
@@ -162,7 +168,7 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result and the marker."""
-        write_whole(self.path / "result.json", _json({"format": FORMAT, **result}))
+        write_whole(self.path / "result.json", _json(result))
         write_whole(self.path / "complete", f"{self.identity}\n".encode())
 
     def result(self) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Scorer:
       are left out (single-label) or count as 0 (multilabel).
     - ``micro_f1``: F1 of the counts summed over classes; equals accuracy for single-label targets.
     - ``mean_average_precision``: average precision of each class against the rest, over the classes that occur.
-    - ``r2``: 1 − residual / total sum of squares, averaged over outputs.
+    - ``r2``: 1 − residual / total sum of squares, averaged over outputs; an output whose targets are all equal counts as 0, or 1 where it
+      is predicted without error, as in scikit-learn.
 
     Multilabel predictions are those with a logit above 0 (a probability above 0.5).
 
@@ -108,10 +109,8 @@ class Scorer:
         for index, head in enumerate(self.heads):
             values = self._metrics_of(counts[index], samples[index])
             if "mean_average_precision" in self.metrics:
-                kept = self._kept[head]
-                values["mean_average_precision"] = average_precision(
-                    gather(torch.cat([pair[0] for pair in kept])), gather(torch.cat([pair[1] for pair in kept]))
-                )
+                logits, targets = zip(*self._kept[head], strict=True) if self._kept[head] else ((), ())
+                values["mean_average_precision"] = average_precision(gather(logits), gather(targets))
             scores[head] = {metric: values[metric] if samples[index] else math.nan for metric in self.metrics}
         return scores
 
@@ -119,7 +118,9 @@ class Scorer:
         if self.task.name == "regression":
             number, total, squares, errors = counts
             variation = squares - total.square() / number
-            return {"r2": float((1.0 - errors / variation).mean())}
+            # What rounding leaves of a constant output's variation is no yardstick.
+            constant = torch.where(errors > 0, 0.0, 1.0).to(errors.dtype)
+            return {"r2": float(torch.where(variation > 1e-12 * squares, 1.0 - errors / variation, constant).mean())}
         if self.task.name == "multilabel":
             hits, extra, missed, right = counts
             return {**_f1(hits, extra, missed, every_class=True), "accuracy": float(right[0]) / samples if samples else math.nan}
