@@ -2,8 +2,9 @@
 
 Every arm gets the same number of trials. The learning rate of a trial is drawn from hash(study, trial, name) and so is the same for
 all arms; τ and μ of MILES are drawn from hash(study, method, trial, name). The trial with the best multimodal validation score is run
-again with seeds that the search did not use, and only those runs are reported. Every run is a folder, so that the script goes on where
-it was stopped.
+again with seeds that the search did not use, and only those runs are reported. A control runs the chosen configuration of MILES with
+μ = 1, which is joint training at the same learning rate: its difference to MILES is the scheduler's alone. Every run is a folder, so
+that the script goes on where it was stopped.
 
     python scripts/results_avdigits.py --data-dir FOLDER --out runs/avdigits
 """
@@ -29,14 +30,19 @@ def draws(*purpose):
     return random.Random(derived_seed(0, STUDY, *purpose))
 
 
+CONTROL = "control"
+
+
 def configuration(arm, trial, seed, options):
     from equimodal.methods import methods
     from equimodal.methods.space import LogUniform
 
-    name, _, modality = arm.partition("-")
+    name, _, modality = ("miles" if arm == CONTROL else arm).partition("-")
     method = {"name": name, **({"modality": modality} if modality else {})}
     for option, space in methods.get(name).search_space.items():
         method[option] = round(space.sample(draws(name, trial, option)), 4)
+    if arm == CONTROL:
+        method["mu"] = 1.0
     rate = float(f"{LogUniform(*LEARNING_RATES).sample(draws(trial, 'lr')):.3g}")
     return {
         "dataset": {"name": "avdigits", "split": "unseen-speakers", "train": options.train, "val": options.val, "test": options.test},
@@ -81,7 +87,14 @@ def paired(records, first, second, head):
     from equimodal.report.intervals import estimate
 
     pairs = zip(records[first], records[second], strict=True)
-    return estimate([100 * (a.result["scores"]["test"][head] - b.result["scores"]["test"][head]) for a, b in pairs])
+    difference = estimate([100 * (a.result["scores"]["test"][head] - b.result["scores"]["test"][head]) for a, b in pairs])
+    return f"{difference.mean:+.1f} ± {difference.half_width:.1f}"
+
+
+def slowed_epochs(records, modalities):
+    """Return by modality the share of the epochs that were trained at a reduced rate, over all seeds."""
+    epochs = [epoch for run in records for epoch in run.epochs]
+    return {name: f"{sum(epoch['multipliers'][name] < 1 for epoch in epochs)}/{len(epochs)}" for name in modalities}
 
 
 def main():
@@ -106,29 +119,30 @@ def main():
     ]
     scores, search_seconds = run_all(searches, options.workers)
     chosen = {arm: max(range(options.trials), key=lambda trial, arm=arm: scores[f"search/{arm}-{trial}"]) for arm in ARMS}
+    chosen[CONTROL] = chosen["miles"]
     finals = [
         (f"final/{arm}-{seed}", configuration(arm, chosen[arm], seed, options), options.data_dir, options.out)
-        for arm in ARMS
+        for arm in (*ARMS, CONTROL)
         for seed in range(1, options.seeds + 1)
     ]
     _, final_seconds = run_all(finals, options.workers)
 
     from equimodal.report import group_rows, read_run, write_report
 
-    labels = {"vanilla": "Vanilla", "joint": "Joint (Eq. 3)", "miles": "MILES"}
-    records = {
-        arm: [read_run(options.out / f"final/{arm}-{seed}", labels.get(arm)) for seed in range(1, options.seeds + 1)] for arm in ARMS
-    }
-    runs = [run for arm in ARMS for run in records[arm]]
+    labels = {"vanilla": "Vanilla", "joint": "Joint (Eq. 3)", "miles": "MILES", CONTROL: "MILES with mu = 1"}
+    seeds = range(1, options.seeds + 1)
+    records = {arm: [read_run(options.out / f"final/{arm}-{seed}", labels.get(arm)) for seed in seeds] for arm in (*ARMS, CONTROL)}
+    runs = [run for arm_runs in records.values() for run in arm_runs]
     modalities = ("image", "audio")
     table = group_rows(runs, modalities)
     print(f"\n{table}\n\n{table.markdown()}\n")
     for arm, trial in chosen.items():
         config = configuration(arm, trial, 0, options)
         print(f"{arm}: trial {trial}, lr {config['optimizer']['lr']}, {config['method']}")
-    for first, second in (("joint", "vanilla"), ("miles", "joint"), ("miles", "vanilla")):
-        for head in ("multimodal", *modalities):
-            print(f"{first} - {second}, {head}: {paired(records, first, second, head)}")
+    print("\npaired differences in points (multimodal, image, audio):")
+    for first, second in (("joint", "vanilla"), ("miles", "joint"), ("miles", "vanilla"), ("miles", CONTROL), (CONTROL, "vanilla")):
+        print(f"{first} - {second}: " + ", ".join(paired(records, first, second, head) for head in ("multimodal", *modalities)))
+    print(f"epochs trained at a reduced rate: {slowed_epochs(records['miles'], modalities)}")
     print(f"\nsearch {search_seconds:.0f} s, final {final_seconds:.0f} s of training; {time.time() - started:.0f} s in all")
     write_report(options.out / "report.html", runs, modalities)
 

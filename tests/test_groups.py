@@ -149,7 +149,7 @@ def test_wrong_parts_are_answered_in_one_line(model, modalities, message):
 
 
 def test_plain_tensors_are_no_parts(model):
-    with pytest.raises(InputError, match="^modality 'audio' is given Tensor"):
+    with pytest.raises(InputError, match=r"^modality 'audio' is given Tensor"):
         modality_groups(model, {"audio": torch.zeros(2)}, lr=0.1)
 
 
@@ -160,7 +160,7 @@ def test_a_parameter_shared_by_two_modalities_may_be_left_to_the_joint_group(mod
 
 
 def test_overrides_of_unknown_modalities_are_refused(model):
-    with pytest.raises(InputError, match="^override for unknown modality 'imag': did you mean 'image'?"):
+    with pytest.raises(InputError, match=r"^override for unknown modality 'imag': did you mean 'image'\?"):
         modality_groups(model, parts(model), overrides={"imag": {"lr": 1.0}})
 
 
@@ -215,7 +215,7 @@ def test_one_modality_may_have_several_groups_and_the_joint_one_may_be_multiplie
 def test_unknown_modalities_get_no_multiplier():
     _, optimizer = weights_and_optimizer(multimodal=1.0, audio=0.5, image=0.5)
     multipliers = LearningRateMultipliers(optimizer)
-    with pytest.raises(InputError, match="^no parameter group carries modality 'imag': did you mean 'image'?"):
+    with pytest.raises(InputError, match=r"^no parameter group carries modality 'imag': did you mean 'image'\?"):
         multipliers.set({"audio": 0.5, "imag": 0.5})
     assert multipliers.get() == {"audio": 1.0, "image": 1.0}
 

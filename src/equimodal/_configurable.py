@@ -163,7 +163,7 @@ class Registry(Generic[T]):
             if not info.name.startswith("_"):
                 self._collect(importlib.import_module(f"{self.package}.{info.name}"), found)
         for entry in importlib.metadata.entry_points(group=self.package):
-            found[entry.name] = entry.load()
+            found[entry.name] = self._import(entry.value)
         return dict(sorted(found.items()))
 
     def _collect(self, module: Any, found: dict[str, type[T]]) -> None:

@@ -172,7 +172,9 @@ class LearningRateMultipliers:
     multiplier. With decoupled weight decay (AdamW) the decay scales along, because it is defined as a multiple of the learning rate.
 
     One set of multipliers may be attached to an optimizer at a time. Hooks are neither pickled nor deep-copied with an optimizer: attach
-    anew to a copy. Between an ``optimizer.step`` that raised and the next use of this object the scaled rate stays in the groups.
+    anew to a copy. Between an ``optimizer.step`` that raised and the next use of this object the scaled rate stays in the groups. An
+    optimizer that reads its rate at the first step only (``torch.optim.Rprop``) cannot be slowed this way, and code of an optimizer
+    subclass that runs after its ``super().step()`` sees the plain rate.
 
     >>> import torch
     >>> weight = nn.Parameter(torch.zeros(1))
@@ -205,6 +207,7 @@ class LearningRateMultipliers:
             optimizer.register_step_pre_hook(self._scale),
             optimizer.register_step_post_hook(self._restore),
             optimizer.register_state_dict_pre_hook(self._restore),
+            optimizer.register_load_state_dict_pre_hook(self._refuse_other_tags),
             optimizer.register_load_state_dict_post_hook(self._retag),
         ]
         for group in optimizer.param_groups:
@@ -226,6 +229,14 @@ class LearningRateMultipliers:
                 group["lr"] = original
         self._originals.clear()
 
+    def _refuse_other_tags(self, _: Optimizer, state: Mapping[str, Any]) -> None:
+        tags = [group.get(MODALITY_KEY) for group in state["param_groups"]]
+        if any(tags) and tags != self._tags:
+            raise InputError(
+                f"the checkpoint's parameter groups belong to {', '.join(map(str, tags))}, this optimizer's to {', '.join(self._tags)}: "
+                "build the groups as they were when it was saved"
+            )
+
     def _retag(self, _: Optimizer) -> None:
         # A checkpoint made without this package lacks both keys, and loading replaces whole groups.
         self._originals.clear()
@@ -242,18 +253,22 @@ class LearningRateMultipliers:
             if modality not in self.modalities and modality != MULTIMODAL:
                 raise InputError(f"no parameter group carries modality {modality!r}: {nearest(modality, self.modalities)}")
         for group in self.optimizer.param_groups:
-            if group[MODALITY_KEY] in multipliers:
-                group[MULTIPLIER_KEY] = float(multipliers[group[MODALITY_KEY]])
+            modality = group.get(MODALITY_KEY, MULTIMODAL)  # a group added later may have no tag
+            if modality in multipliers:
+                group[MULTIPLIER_KEY] = float(multipliers[modality])
 
     def get(self) -> dict[str, float]:
-        """Return the multiplier of each modality as the optimizer's groups hold it."""
-        held = {group[MODALITY_KEY]: float(group.get(MULTIPLIER_KEY, 1.0)) for group in self.optimizer.param_groups}
-        return {modality: held[modality] for modality in self.modalities}
+        """Return the multiplier of each modality as the optimizer's groups hold it, each from its first group."""
+        held: dict[Any, float] = {}
+        for group in self.optimizer.param_groups:
+            held.setdefault(group.get(MODALITY_KEY), float(group.get(MULTIPLIER_KEY, 1.0)))
+        return {modality: held.get(modality, 1.0) for modality in self.modalities}
 
     def get_last_lr(self) -> list[Any]:
         """Return the effective learning rate of each parameter group: the scheduled one times the multiplier."""
         self._restore()
-        return [_effective_rate(group) for group in self.optimizer.param_groups]
+        found = (_effective_rate(group) for group in self.optimizer.param_groups)
+        return [rate.clone() if isinstance(rate, Tensor) else rate for rate in found]  # schedulers move tensors in place
 
     def rates_by_modality(self) -> dict[str, float]:
         """Return the effective learning rate of ``"multimodal"`` and of each modality; see :func:`effective_rates`."""
@@ -268,8 +283,8 @@ class LearningRateMultipliers:
         self._handles.clear()
         if getattr(self.optimizer, "_modality_multipliers", None) is self:
             del self.optimizer._modality_multipliers
-        for group in self.optimizer.param_groups:
-            group.pop(MULTIPLIER_KEY, None)
+            for group in self.optimizer.param_groups:
+                group.pop(MULTIPLIER_KEY, None)
 
 
 class ParameterRegistry:
@@ -281,13 +296,14 @@ class ParameterRegistry:
     [(2, 4), (2,)]
 
     :param modules: by modality and role (``"encoder"``, ``"head"``), the module; what :meth:`equimodal.nn.JointFusion.modality_modules`
-        returns.
+        returns. Modules that are given without roles count as encoders.
     """
 
-    def __init__(self, modules: Mapping[str, Mapping[str, nn.Module]]) -> None:
-        self._parameters = {
-            modality: {role: list(module.parameters()) for role, module in roles.items()} for modality, roles in modules.items()
-        }
+    def __init__(self, modules: Mapping[str, Any]) -> None:
+        self._parameters: dict[str, dict[str, list[nn.Parameter]]] = {}
+        for modality, parts in modules.items():
+            roles = parts if isinstance(parts, Mapping) else {"encoder": parts}
+            self._parameters[modality] = {role: list(_parameters(part, modality)) for role, part in roles.items()}
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from equimodal.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["TASKS", "Task", "get_task", "multilabel_loss", "regression_loss", "single_label_loss"]
 
@@ -60,8 +57,8 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: tuple[str, ...]
 
-    def metric(self, name: str | None) -> str:
-        """Return a metric's name, or that of the default metric for None.
+    def metric(self, name: str | None = None) -> str:
+        """Return the metric of that name, or the default one for None.
 
         :raises InputError: for a metric that these targets do not have, with the nearest one.
         """
@@ -76,30 +73,44 @@ class Task:
         :param outputs: how many outputs the model has, where that is known.
         :raises InputError: naming what was found and what is needed.
         """
-        shape = list(targets.shape)
-        if self.name == "single-label":
-            if targets.dim() != 1 or targets.dtype != torch.int64:
-                raise InputError(
-                    f"{where} has targets of shape {shape} and type {targets.dtype}: single-label needs class numbers [samples], int64"
-                )
-            low, high = (int(bound) for bound in targets.aminmax()) if len(targets) else (0, 0)
-            if low < 0 or (outputs is not None and high >= outputs):
-                upper = "at least 0" if outputs is None else f"from 0 to {outputs - 1}"
-                raise InputError(f"{where} has the class number {low if low < 0 else high}: numbers {upper} are needed")
-        elif self.name == "multilabel":
-            if targets.dim() != 2 or shape[1] != (outputs or shape[1]):
-                labels = "labels" if outputs is None else outputs
-                raise InputError(f"{where} has targets of shape {shape}: multilabel needs [samples, {labels}] with zeros and ones")
-            if not bool(((targets == 0) | (targets == 1)).all()):
-                raise InputError(f"{where} has targets other than 0 and 1: multilabel needs zeros and ones")
-        elif self.name == "regression":
-            if not targets.is_floating_point():
-                raise InputError(f"{where} has targets of type {targets.dtype}: regression needs floating-point numbers")
-            if outputs is not None and shape[1:] != [outputs] and not (outputs == 1 and len(shape) == 1):
-                raise InputError(f"{where} has targets of shape {shape}: regression needs [samples, {outputs}]")
-            if not bool(targets.isfinite().all()):
-                raise InputError(f"{where} has targets that are NaN or infinite: regression needs finite numbers")
+        if self.name in _CHECKS:
+            _CHECKS[self.name](targets, where, outputs)
 
+
+def _check_classes(targets: Tensor, where: str, outputs: int | None) -> None:
+    if targets.dim() != 1 or targets.dtype != torch.int64:
+        raise InputError(
+            f"{where} has targets of shape {list(targets.shape)}, {targets.dtype}: single-label needs class numbers [samples], int64"
+        )
+    low, high = (int(bound) for bound in targets.aminmax()) if len(targets) else (0, 0)
+    if low < 0 or (outputs is not None and high >= outputs):
+        needed = "at least 0" if outputs is None else f"from 0 to {outputs - 1}"
+        raise InputError(f"{where} has the class number {low if low < 0 else high}: numbers {needed} are needed")
+
+
+def _check_labels(targets: Tensor, where: str, outputs: int | None) -> None:
+    if targets.dim() != 2 or targets.shape[1] != (outputs or targets.shape[1]):
+        labels = "labels" if outputs is None else outputs
+        raise InputError(f"{where} has targets of shape {list(targets.shape)}: multilabel needs [samples, {labels}] with zeros and ones")
+    if not bool(((targets == 0) | (targets == 1)).all()):
+        raise InputError(f"{where} has targets other than 0 and 1: multilabel needs zeros and ones")
+
+
+def _check_numbers(targets: Tensor, where: str, outputs: int | None) -> None:
+    if not targets.is_floating_point():
+        raise InputError(f"{where} has targets of type {targets.dtype}: regression needs floating-point numbers")
+    wanted: list[list[int]] = [[], [1]] if outputs == 1 else [[outputs or 1]]
+    if outputs is not None and list(targets.shape[1:]) not in wanted:
+        raise InputError(f"{where} has targets of shape {list(targets.shape)}: regression needs [samples, {outputs}]")
+    if not bool(targets.isfinite().all()):
+        raise InputError(f"{where} has targets that are NaN or infinite: regression needs finite numbers")
+
+
+_CHECKS: dict[str, Callable[[Tensor, str, int | None], None]] = {
+    "single-label": _check_classes,
+    "multilabel": _check_labels,
+    "regression": _check_numbers,
+}
 
 TASKS = {
     "single-label": Task("single-label", single_label_loss, ("accuracy", "macro_f1", "micro_f1", "mean_average_precision")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,62 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, or 2 after one line about bad input, or 130 when interrupted."""
-    parser = make_parser()
+    """Run one command; return the exit code.
+
+    It is 0; 2 after one line about bad input; 130 when interrupted; 141 when nobody reads the output any more, as for other programs.
+
+    :param arguments: the words after the program's name; by default those it was started with.
+    """
     try:
-        known, extra = parser.parse_known_args(arguments)
-        code: int = known.run(known, extra)
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_unwritten_output()
+        return 141
     except (InputError, MissingDependency) as error:
-        print(f"equimodal: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        print(f"equimodal: {error.strerror or error}{where}", file=sys.stderr)
-        return 2
+        _discard_unwritten_output()
+        return _refuse(": ".join(map(str, filter(None, (error.filename, error.strerror or error)))))
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _refuse("out of memory: choose a smaller batch or model")
     except KeyboardInterrupt:
-        print("equimodal: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        print("equimodal: interrupted; a run goes on from its last finished epoch when the command is given again", file=sys.stderr)
         return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        known, extra = make_parser().parse_known_args(arguments)
+    except SystemExit as exit_:  # after --help and --version
+        return int(exit_.code or 0)
+    code: int = known.run(known, extra)
     return code
+
+
+def _refuse(message: str) -> int:
+    print(f"equimodal: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _discard_unwritten_output() -> None:
+    """Let output that cannot be written go nowhere, or the interpreter complains about it when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except AttributeError:  # there is no standard output
+        pass
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says so: torch raises a plain RuntimeError where the machine's memory is used up."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in ("out of memory", "can't allocate memory", "not enough memory"))

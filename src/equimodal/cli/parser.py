@@ -1,20 +1,18 @@
-"""The parser: standard flags by argparse, component options (``--method.tau 0.3``) by their dotted path."""
+"""The parser of all commands: argparse with errors of one line that name the nearest right word."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from equimodal import __version__
 from equimodal.errors import InputError, nearest
 
-__all__ = ["Parser", "dotted_options", "make_parser", "no_more"]
-
-_COMMANDS = ("demo", "train", "methods", "data", "simulate")
+__all__ = ["Parser", "count", "folder", "make_parser", "no_more", "number", "say", "whole_number"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +34,11 @@ class Parser(argparse.ArgumentParser):
         """Return the long flags that this parser knows."""
         return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
 
+    def nearest_flag(self, flag: str, others: Sequence[str] = ()) -> str:
+        """Return a hint that names the flag that was probably meant, else where they are listed."""
+        hint = nearest(flag, [*self.flags(), *others])
+        return f"see {self.prog} --help" if hint.startswith("known") else hint
+
 
 def make_parser() -> Parser:
     """Return the parser of all commands."""
@@ -44,70 +47,33 @@ def make_parser() -> Parser:
 
     parser = Parser(prog="equimodal", description="Balanced training of multimodal networks.")
     parser.add_argument("--version", action="version", version=f"equimodal {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for module in (demo, train, methods, data, simulate):
         module.add_parser(commands)
+
+    def no_command(_: argparse.Namespace, extra: list[str]) -> int:
+        no_more(extra, parser)
+        parser.error(f"a command is needed: {', '.join(commands.choices)}")
+
+    parser.set_defaults(run=no_command)
     return parser
 
 
-def value_of(text: str) -> Any:
-    """Read a value from the command line: JSON where it is JSON, a number such as ``.5`` or ``inf``, else the text itself.
-
-    >>> value_of("1e-3"), value_of("[8, 4]"), value_of("null"), value_of("concat")
-    (0.001, [8, 4], None, 'concat')
-    """
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if not math.isnan(number) else text
-
-
-def dotted_options(extra: list[str], parser: Parser, roots: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``--method.tau 0.3`` and ``--method.tau=0.3`` as ``{"method": {"tau": 0.3}}``.
-
-    :param extra: the arguments that argparse did not know.
-    :param parser: names the flags for the nearest right one.
-    :param roots: what dotted options may begin with.
-    :raises InputError: for anything else, and for a missing value.
-    """
-    found: dict[str, Any] = {}
-    words = iter(extra)
-    for word in words:
-        name, equals, value = word.partition("=")
-        path = name.removeprefix("--").replace("-", "_").split(".")
-        if not name.startswith("--"):
-            raise InputError(f"unexpected argument {word!r}; see {parser.prog} --help")
-        if len(path) < 2 or path[0] not in roots or "" in path:
-            known = [*parser.flags(), *(f"--{root}.OPTION" for root in roots)]
-            raise InputError(f"unknown option {name}: {nearest(name, known)}")
-        if not equals:
-            value = next(words, "--")
-            if value.startswith("--"):
-                raise InputError(f"option {name} lacks its value: write {name} VALUE")
-        place = found
-        for step in path[:-1]:
-            place = place.setdefault(step, {})
-        place[path[-1]] = value_of(value)
-    return found
-
-
-def no_more(extra: list[str], parser: Parser) -> None:
+def no_more(extra: Sequence[str], parser: Parser) -> None:
     """Refuse arguments that a command does not know."""
     if extra:
         flag = extra[0].partition("=")[0]
-        raise InputError(
-            f"unknown option {flag}: {nearest(flag, parser.flags())}" if flag.startswith("-") else f"unexpected argument {flag!r}"
-        )
+        if flag.startswith("-"):
+            raise InputError(f"unknown option {flag}: {parser.nearest_flag(flag)}")
+        raise InputError(f"unexpected argument {flag!r}; see {parser.prog} --help")
 
 
 def folder(text: str) -> Path:
     """Return a path from the command line, with ``~`` filled in."""
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}") from None
 
 
 def whole_number(text: str) -> int:
@@ -118,6 +84,29 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
+def count(text: str) -> int:
+    """Return a whole number of at least 1 from the command line."""
+    value = whole_number(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return value
+
+
+def number(text: str) -> float:
+    """Return a finite number from the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
+    return value
+
+
 def say(text: str = "") -> None:
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True, file=sys.stdout)
+    """Print a line at once, also into a pipe, and with question marks where the terminal lacks a letter."""
+    try:
+        print(text, flush=True)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)

@@ -31,7 +31,7 @@ class EpochContext:
     """What a method sees at the start and the end of an epoch.
 
     :param epoch: its number, from 1.
-    :param scores: by split (``"train"``, ``"val"``) and head, the scores of the epoch that ended; empty at the start of the first.
+    :param scores: by split (``"train"``, ``"val"``) and head, the scores of the epoch; empty at its start.
     :param losses: the same for mean losses.
     :param counts: by split, how many samples were scored.
     :param train: the training data, for methods that must look at it again.
@@ -123,7 +123,11 @@ class Method(Configurable):
         return Routes(features, features)
 
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean loss of the multimodal prediction and of each head, over the samples in which its modality is present."""
+        """Return the mean loss of the multimodal prediction and of each head, over the samples in which its modality is present.
+
+        Samples are those of one micro-batch in one process: where some lack a modality, accumulation and several processes therefore
+        weigh the others a little differently than one large batch would.
+        """
         losses = {MULTIMODAL: self.criterion(prediction.multimodal, batch.targets).mean()}
         for modality, logits in prediction.unimodal.items():
             loss = self.criterion(logits, batch.targets)

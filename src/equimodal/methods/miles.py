@@ -188,17 +188,10 @@ class MILESRule:
             record["smoothed"] = seen
         if margin is not None and gap is not None:
             record["margin"] = margin
-            if abs(gap - self.tau) <= margin and not any(self._is_uncertain(earlier) for earlier in self.history):
-                warnings.warn(
-                    f"epoch {epoch}: the utilization gap {gap:.3f} lies within its sampling error ±{margin:.3f} of tau = {self.tau}: "
-                    "chance decides whether a modality is slowed; use more validation samples, smoothing, or another tau "
-                    "(said once; history marks the margin of every epoch)",
-                    UncertainGapWarning,
-                    stacklevel=4,
-                )
         self.history.append(record)
 
-    def _is_uncertain(self, record: Mapping[str, Any]) -> bool:
+    def is_uncertain(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether a record's gap lies so close to τ that the sampling error decides on which side."""
         return "margin" in record and abs(record["gap"] - self.tau) <= record["margin"]
 
     def state_dict(self) -> dict[str, Any]:
@@ -213,16 +206,24 @@ class MILESRule:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; the hyper-parameters stay those of the constructor.
 
-        :raises InputError: for a state of other modalities or a foreign one.
+        :raises InputError: for a state of other modalities, a foreign or a damaged one; nothing changes then.
         """
         missing = [key for key in ("modalities", "pairs", "smoothed", "history") if key not in state]
         if missing:
             raise InputError(f"this is no state of MILES: it has no {missing[0]!r} (its keys: {', '.join(map(str, state))})")
-        if tuple(state["modalities"]) != self.modalities:
-            raise InputError(f"the state is of modalities {', '.join(state['modalities'])}, this scheduler of {', '.join(self.modalities)}")
-        self._pairs = {(first, second): _Pair(*pair) for first, second, *pair in state["pairs"]}
-        self._smoothed = dict(state["smoothed"])
-        self.history = [dict(record) for record in state["history"]]
+        try:
+            modalities = tuple(map(str, state["modalities"]))
+            pairs = {(first, second): _Pair(float(one), float(other)) for first, second, one, other in state["pairs"]}
+            smoothed = {name: float(score) for name, score in dict(state["smoothed"]).items()}
+            history = [dict(record) for record in state["history"]]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"this state of MILES is damaged ({error}): use an earlier checkpoint") from None
+        if modalities != self.modalities:
+            raise InputError(f"the state is of modalities {', '.join(modalities)}, this scheduler of {', '.join(self.modalities)}")
+        sound = all(0.0 < multiplier <= 1.0 for pair in pairs.values() for multiplier in pair)
+        if not sound or pairs.keys() != self._pairs.keys() or (smoothed and smoothed.keys() != {MULTIMODAL, *modalities}):
+            raise InputError("this state of MILES is damaged (its pairs or scores do not fit its modalities): use an earlier checkpoint")
+        self._pairs, self._smoothed, self.history = pairs, smoothed, history
 
 
 def _check(valid: bool, name: str, value: object, wanted: str) -> None:
@@ -325,8 +326,8 @@ class MILES:
 
     @property
     def multipliers(self) -> dict[str, float]:
-        """The multiplier of every modality: μ or 1."""
-        return self._rule.multipliers
+        """The multiplier of every modality that is in force in the optimizer: μ or 1."""
+        return self._actuator.get()
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -349,7 +350,17 @@ class MILES:
         :raises InputError: for a score that is NaN or infinite, or a missing or unknown modality; no learning rate is changed then.
         """
         self._actuator.set(self._rule.step(scores, counts))
-        self._rule.history[-1]["learning_rates"] = self._actuator.rates_by_modality()
+        record = self._rule.history[-1]
+        record["learning_rates"] = self._actuator.rates_by_modality()
+        if self._rule.is_uncertain(record) and not any(map(self._rule.is_uncertain, self._rule.history[:-1])):
+            # Last of all, so that the epoch stands also where warnings are raised as errors.
+            warnings.warn(
+                f"epoch {record['epoch']}: the utilization gap {record['gap']:.3f} lies within its sampling error "
+                f"±{record['margin']:.3f} of tau = {self.tau}: chance decides whether a modality is slowed; use more validation samples, "
+                "smoothing, or another tau (said once; history holds the margin of every epoch)",
+                UncertainGapWarning,
+                stacklevel=2,
+            )
 
     def get_last_lr(self) -> list[Any]:
         """Return the effective learning rate of each parameter group."""
@@ -362,7 +373,7 @@ class MILES:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state and put its multipliers in force; hyper-parameters stay those of the constructor.
 
-        :raises InputError: for a state of other modalities or a foreign one.
+        :raises InputError: for a state of other modalities, a foreign or a damaged one; nothing changes then.
         """
         self._rule.load_state_dict(state)
         self._actuator.set(self._rule.multipliers)
@@ -393,7 +404,7 @@ class MILESMethod(Method):
     title: ClassVar[str] = "MILES"
     paper: ClassVar[str] = "Guerra-Manzanares & Shamout, MILES: Modality-Informed Learning Rate Scheduler, IJCNN 2025"
     fidelity: ClassVar[Literal["exact", "reconstructed"]] = "exact"
-    # The paper states no ranges; these cover its Tables IV and V.
+    # The paper states no ranges; these cover its Table IV and the better part of Table V (μ of 0.1 and above).
     search_space: ClassVar[Mapping[str, Distribution]] = {"tau": Uniform(0.0, 0.5), "mu": Uniform(0.1, 1.0)}
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from equimodal.groups import ParameterRegistry, modality_modules
 from equimodal.methods.base import Method
 from equimodal.nn.prediction import Routes
 
@@ -42,6 +43,6 @@ class Vanilla(Method):
 
     def clipped(self, model: nn.Module) -> Iterable[nn.Parameter]:
         """Leave the probes out."""
-        heads = getattr(model, "heads", None)
-        probes = set(heads.parameters()) if heads is not None else set()
+        registry = ParameterRegistry(modality_modules(model))
+        probes = {parameter for modality in registry.modalities for parameter in registry.of(modality, "head")}
         return [parameter for parameter in model.parameters() if parameter not in probes]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from equimodal.data.batch import Batch
+from equimodal.data.batch import Batch, map_tensors
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError
 from equimodal.train import processes
 from equimodal.train.seeds import derived_seed
 
-__all__ = ["Share", "Source", "as_batch", "make_source"]
+__all__ = ["Check", "Share", "Source", "as_batch", "length", "make_source"]
+
+Check = Callable[[Tensor, str], None]
+"""Refuses targets that do not suit the task; the second argument says what holds them."""
 
 
 class Share(NamedTuple):
@@ -38,107 +42,163 @@ class Source:
         raise NotImplementedError
 
     def ordered(self) -> Iterator[Batch]:
-        """Yield this process's batches in a fixed order, each sample once over all processes."""
+        """Yield this process's batches in an order that is always the same, each sample once over all processes."""
         raise NotImplementedError
 
-    masks: bool = False
-    """Whether some samples lack a modality."""
+    masks: bool = True
+    """Whether some samples may lack a modality."""
 
 
-def make_source(data: Any, name: str, *, batch_size: int, device: torch.device, seed: int) -> Source:
+def make_source(data: Any, name: str, check: Check, *, batch_size: int, device: torch.device, seed: int) -> Source:
     """Return a source for a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or any iterable of batches.
 
-    :param data: the split. A data set or loader yields ``(inputs, targets)`` or ``(inputs, targets, present)``, or :class:`Batch` objects.
+    :param data: the split. A data set yields samples and a loader batches: ``(inputs, targets)`` or ``(inputs, targets, present)``, or
+        :class:`Batch` objects. Where there are several processes, a loader yields the part of its process.
     :param name: the split's name, for messages and seeds.
+    :param check: looks at the targets.
     :param batch_size: samples per batch over all processes; a loader brings its own.
     :raises InputError: for an empty split or an object that yields no batches.
     """
-    if hasattr(data, "__len__") and len(data) == 0:
+    if length(data) == 0:
         raise InputError(f"the {name} split is empty")
     if isinstance(data, TensorSet):
-        return _TensorSource(data, name, batch_size, device, seed)
+        return _TensorSource(data, name, check, batch_size, device, seed)
+    if isinstance(data, Iterator):
+        raise InputError(
+            f"the {name} split is a {type(data).__name__}, which can be read only once: give a list of batches or a DataLoader"
+        )
     if isinstance(data, DataLoader):
-        return _LoaderSource(data, name, device, seed)
-    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple))):
-        return _LoaderSource(_loader(data, name, batch_size), name, device, seed)
-    if isinstance(data, Iterable):
-        return _LoaderSource(data, name, device, seed)
-    raise InputError(f"the {name} split is {type(data).__name__}: give a TensorSet, a torch Dataset of (inputs, target), or a DataLoader")
+        return _LoaderSource(data, name, check, device, seed)
+    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and not isinstance(data, (list, tuple, Mapping))):
+        if not isinstance(data, IterableDataset) and length(data) is not None:
+            return _DatasetSource(data, name, check, batch_size, device, seed)
+    elif isinstance(data, Iterable) and not isinstance(data, Mapping):
+        return _LoaderSource(data, name, check, device, seed)
+    raise InputError(f"the {name} split is a {type(data).__name__}: give a TensorSet, a torch Dataset of (inputs, target), or a DataLoader")
 
 
-class _TensorSource(Source):
-    def __init__(self, data: TensorSet, name: str, batch_size: int, device: torch.device, seed: int) -> None:
-        self.data = data.to(device)
+def length(data: Any) -> int | None:
+    """Return the length of a split, or None where it does not know."""
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+class _IndexedSource(Source):
+    """Samples by number: every process takes its part of the same batches."""
+
+    def __init__(self, data: Any, name: str, check: Check, batch_size: int, device: torch.device, seed: int) -> None:
+        self.data = data
         self.name = name
+        self.check = check
         self.batch_size = batch_size
+        self.device = device
         self.seed = seed
-        self.masks = bool(data.present)
+        self.index_device = torch.device("cpu")
+
+    def select(self, which: Tensor | slice) -> Batch:
+        """Return the samples of these numbers as a batch."""
+        raise NotImplementedError
 
     def epoch(self, epoch: int) -> Iterator[Share]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
-        order = torch.randperm(len(self.data), generator=generator).to(self.data.targets.device)
+        order = torch.randperm(len(self.data), generator=generator).to(self.index_device)
         for indices in order.split(self.batch_size):  # type: ignore[no-untyped-call]
             share = indices[processes.rank() :: processes.world_size()]
             # Every process must take part in every step, so one without samples borrows one that does not count.
-            yield Share(self.data[share if len(share) else indices[:1]], len(share), len(indices))
+            yield Share(self.select(share if len(share) else indices[:1]), len(share), len(indices))
 
     def ordered(self) -> Iterator[Batch]:
         starts = range(0, len(self.data), self.batch_size)
         for start in starts[processes.rank() :: processes.world_size()]:
-            yield self.data[start : start + self.batch_size]
+            yield self.select(slice(start, start + self.batch_size))
 
 
-def _loader(data: Any, name: str, batch_size: int) -> DataLoader[Any]:
-    world = processes.world_size()
-    if name != "train":
-        part = torch.utils.data.Subset(data, list(range(processes.rank(), len(data), world)))
-        return DataLoader(part, batch_size=batch_size)
-    if world == 1:
-        return DataLoader(data, batch_size=batch_size, shuffle=True, generator=torch.Generator())
-    sampler: Any = torch.utils.data.DistributedSampler(data)
-    return DataLoader(data, batch_size=max(1, batch_size // world), sampler=sampler)
+class _TensorSource(_IndexedSource):
+    def __init__(self, data: TensorSet, name: str, check: Check, batch_size: int, device: torch.device, seed: int) -> None:
+        check(data.targets, f"the {name} split")
+        super().__init__(data.to(device), name, check, batch_size, device, seed)
+        self.index_device = device
+        self.masks = bool(data.present)
+
+    def select(self, which: Tensor | slice) -> Batch:
+        batch: Batch = self.data[which]
+        return batch
+
+
+class _DatasetSource(_IndexedSource):
+    def select(self, which: Tensor | slice) -> Batch:
+        numbers = range(len(self.data))[which] if isinstance(which, slice) else which.tolist()
+        samples = [self.data[number] for number in numbers]
+        parts = [(dict(item.inputs), item.targets, dict(item.present)) if isinstance(item, Batch) else item for item in samples]
+        try:
+            joined = default_collate(parts)
+        except (TypeError, RuntimeError, KeyError) as error:
+            raise InputError(f"samples of the {self.name} split cannot be joined to a batch: {str(error).splitlines()[0]}") from None
+        return as_batch(joined, self.name, self.check).to(self.device)
 
 
 class _LoaderSource(Source):
-    def __init__(self, loader: Iterable[Any], name: str, device: torch.device, seed: int) -> None:
+    def __init__(self, loader: Iterable[Any], name: str, check: Check, device: torch.device, seed: int) -> None:
         self.loader = loader
         self.name = name
+        self.check = check
         self.device = device
         self.seed = seed
 
-    def epoch(self, epoch: int) -> Iterator[Share]:
-        # The order depends on the epoch's number alone, so that a resumed run sees the batches of an undisturbed one.
-        sampler = getattr(self.loader, "sampler", None)
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)  # type: ignore[union-attr]
-        for holder in (self.loader, sampler):
+    def _shuffle(self, epoch: int) -> None:
+        """Let the order depend on the epoch's number alone, so that a resumed run sees the batches of an undisturbed one."""
+        sampler, batch_sampler = getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)
+        for holder in (self.loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
+            if hasattr(holder, "set_epoch"):
+                holder.set_epoch(epoch)  # type: ignore[union-attr]
             generator = getattr(holder, "generator", None)
-            if generator is not None:
+            if isinstance(generator, torch.Generator):
                 generator.manual_seed(derived_seed(self.seed, "order", epoch))
-        batches = 0
-        for item in self.loader:
-            batch = as_batch(item, self.name).to(self.device)
-            batches += 1
+
+    def epoch(self, epoch: int) -> Iterator[Share]:
+        self._shuffle(epoch)
+        for batch in self._batches():
             yield Share(batch, len(batch), len(batch) * processes.world_size())
-        if not batches:
-            raise InputError(
-                f"the {self.name} loader yielded no batch in epoch {epoch}: it must be iterable once per epoch, not a generator"
-            )
 
     def ordered(self) -> Iterator[Batch]:
+        self._shuffle(0)
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
+        batches = 0
         for item in self.loader:
-            yield as_batch(item, self.name).to(self.device)
+            batches += 1
+            yield as_batch(item, self.name, self.check).to(self.device)
+        if not batches:
+            raise InputError(f"the {self.name} loader yielded no batch: it must yield its batches anew every epoch")
 
 
-def as_batch(item: Any, name: str) -> Batch:
+def as_batch(item: Any, name: str, check: Check) -> Batch:
     """Return a loader's item as a batch.
 
-    :raises InputError: for anything but a :class:`Batch`, ``(inputs, targets)`` or ``(inputs, targets, present)`` with a mapping of inputs.
+    :raises InputError: for anything but a :class:`Batch`, ``(inputs, targets)`` or ``(inputs, targets, present)`` with a mapping of inputs,
+        and for targets that are no tensor, do not suit the task, or are of another number than the inputs.
     """
     if isinstance(item, Batch):
-        return item
-    if isinstance(item, (tuple, list)) and len(item) in (2, 3) and isinstance(item[0], Mapping):
-        return Batch(dict(item[0]), item[1], dict(item[2]) if len(item) == 3 else {})
-    raise InputError(
-        f"the {name} split yields {type(item).__name__}: give (inputs by modality, targets), or with presence masks as a third"
-    )
+        batch = item
+    elif isinstance(item, (tuple, list)) and len(item) in (2, 3) and isinstance(item[0], Mapping):
+        batch = Batch(dict(item[0]), item[1], dict(item[2]) if len(item) == 3 else {})
+    else:
+        raise InputError(
+            f"the {name} split yields {type(item).__name__}: give (inputs by modality, targets), or with presence masks as a third"
+        )
+    where = f"a batch of the {name} split"
+    if not isinstance(batch.targets, Tensor):
+        raise InputError(f"{where} has targets of type {type(batch.targets).__name__}: give a tensor")
+    check(batch.targets, where)
+    for modality, value in batch.inputs.items():
+        map_tensors(lambda tensor, modality=modality: _as_long(tensor, batch, f"{where}: {modality!r}"), value)  # type: ignore[misc]
+    return batch
+
+
+def _as_long(tensor: Tensor, batch: Batch, what: str) -> Tensor:
+    if tensor.dim() == 0 or len(tensor) != len(batch):
+        raise InputError(f"{what} has shape {list(tensor.shape)} and there are {len(batch)} targets: the first dimension must be the batch")
+    return tensor

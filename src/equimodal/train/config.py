@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+import copy
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from equimodal._configurable import construct, matches, option_defaults
+from equimodal._configurable import matches
 from equimodal.data import datasets
 from equimodal.errors import InputError, nearest
+from equimodal.groups import modality_groups, modality_modules
 from equimodal.methods import methods
 from equimodal.nn import JointFusion
 from equimodal.nn.encoders import ENCODERS, make_encoder
+from equimodal.nn.fusion import FUSIONS
+from equimodal.scores import MULTIMODAL
+from equimodal.tasks import get_task
 from equimodal.train.loop import Run, fit
-from equimodal.train.record import plain
+from equimodal.train.parts import (
+    as_defaults,
+    filled,
+    made,
+    optimizer_class,
+    optimizer_factory,
+    part_of,
+    scheduler_class,
+    scheduler_factory,
+    with_tuples,
+)
+from equimodal.train.record import FORMAT, plain
+from equimodal.train.rehearsal import rehearse_model, rehearse_optimizer
 from equimodal.train.seeds import derived_seed
 from equimodal.train.setting import the_device
 
@@ -48,51 +65,40 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """The configuration of ``equimodal train`` without options."""
 
-_TYPES: Mapping[str, Any] = {
-    "epochs": int,
-    "batch_size": int,
-    "metric": str | None,
-    "seed": int,
-    "accumulate": int,
-    "clip": float | None,
-    "autocast": str | None,
-    "device": str,
-    "threads": int,
-    "stop": int | None,
+_TYPES: Mapping[str, tuple[Any, str]] = {
+    "epochs": (int, "a whole number"),
+    "batch_size": (int, "a whole number"),
+    "metric": (str | None, "a name, or null for the data set's,"),
+    "seed": (int, "a whole number"),
+    "accumulate": (int, "a whole number"),
+    "clip": (float | None, "a number, or null for none,"),
+    "autocast": (str | None, "a name, or null for none,"),
+    "device": (str, "a name"),
+    "threads": (int, "a whole number"),
+    "stop": (int | None, "a whole number, or null for none,"),
 }
 
 _PRECISIONS = {"bfloat16": torch.bfloat16}
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_MOST_THREADS = 1024
 
 
-def _part(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return a part of the configuration that is a name with options; the bare name is short for it."""
-    value = config[key]
-    if isinstance(value, str):
-        return {"name": value}
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise InputError(f"{key} = {value!r}: a name, or a mapping with a name and options, is needed")
-    return dict(value)
+def _check_keys(given: Any, known: Sequence[str], where: str) -> Mapping[str, Any]:
+    """Return a mapping whose keys are all known."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where} = {given!r}: a mapping is needed, with any of {', '.join(known)}")
+    for key in given:
+        if key not in known:
+            raise InputError(f"unknown key {key!r} in {where}: {nearest(str(key), known)}")
+    return given
 
 
-def _filled(cls: type, options: Mapping[str, Any], skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {**plain(option_defaults(cls, skip)), **options}
-
-
-def _torch_class(name: str, module: Any, bases: tuple[type, ...], what: str) -> type:
-    known = {
-        key: value for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, bases) and value not in bases[:1]
-    }
-    if name not in known:
-        raise InputError(f"unknown {what} {name!r}: {nearest(name, known)}")
-    return known[name]
-
-
-def _optimizer_class(name: str) -> type:
-    return _torch_class(name, torch.optim, (Optimizer,), "optimizer")
-
-
-def _scheduler_class(name: str) -> type:
-    return _torch_class(name, torch.optim.lr_scheduler, (LRScheduler, ReduceLROnPlateau), "scheduler")
+def _check_finite(value: Any, where: str = "") -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} = {value}: a finite number is needed")
+    if isinstance(value, (Mapping, list, tuple)):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_finite(item, f"{where}.{key}" if where else str(key))
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,108 +111,95 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         mapping with a name and options.
     :raises InputError: for an unknown key, name or option (with the nearest right one), or a value of the wrong type.
     """
+    if config.get("format", FORMAT) != FORMAT:
+        raise InputError(f"this configuration has format {config['format']!r}: this version reads format {FORMAT}")
     config = {key: value for key, value in config.items() if key not in ("format", "identity")}
-    for key in config:
-        if key not in DEFAULTS:
-            raise InputError(f"unknown key {key!r} in the configuration: {nearest(str(key), DEFAULTS)}")
-    config = {**DEFAULTS, **config}
-    for key, hint in _TYPES.items():
-        if not matches(config[key], hint):
-            kinds = str(getattr(hint, "__name__", hint)).replace(" | None", ", or null")
-            raise InputError(f"{key} = {config[key]!r} is of type {type(config[key]).__name__}: {kinds} is needed")
-    if config["autocast"] is not None and config["autocast"] not in _PRECISIONS:
-        raise InputError(f"autocast = {config['autocast']!r}: {nearest(config['autocast'], _PRECISIONS)} or null")
-    dataset_part, method_part, optimizer_part = (_part(config, key) for key in ("dataset", "method", "optimizer"))
-    dataset_name, method_name, optimizer_name = (part.pop("name") for part in (dataset_part, method_part, optimizer_part))
-    dataset = construct(datasets.get(dataset_name), dataset_part, f"data set {dataset_name!r}")
-    method = construct(methods.get(method_name), method_part, f"method {method_name!r}")
+    config = {**DEFAULTS, **_check_keys(config, tuple(DEFAULTS), "the configuration")}
+    _check_settings(config)
+    dataset, method = made(config, "dataset", datasets), made(config, "method", methods)
+    optimizer = part_of(config, "optimizer")
+    optimizer_type = optimizer_class(optimizer.pop("name"))
     resolved = {
         **config,
-        "dataset": {"name": dataset_name, **dataset.options()},
+        "dataset": {"name": part_of(config, "dataset")["name"], **dataset.options()},
         "model": _resolve_model(config["model"], dataset),
-        "method": {"name": method_name, **method.options()},
-        "optimizer": {"name": optimizer_name, **_filled(_optimizer_class(optimizer_name), optimizer_part, ("params",))},
-        "groups": _resolve_groups(config["groups"], dataset.modalities),
-        "device": the_device(config["device"]).type if config["device"] == "auto" else config["device"],
+        "method": {"name": part_of(config, "method")["name"], **method.options()},
+        "optimizer": {"name": optimizer_type.__name__, **filled(optimizer_type, optimizer)},
+        "scheduler": None if config["scheduler"] is None else _resolve_scheduler(part_of(config, "scheduler")),
+        "groups": _resolve_groups(config["groups"], dataset.modalities, optimizer_type),
+        "clip": None if config["clip"] is None else float(config["clip"]),
+        "device": _resolve_device(config["device"]),
         "metric": config["metric"] or dataset.metric,
     }
-    if config["scheduler"] is not None:
-        part = _part(config, "scheduler")
-        name, interval = part.pop("name"), part.pop("interval", "epoch")
-        resolved["scheduler"] = {"name": name, "interval": interval, **_filled(_scheduler_class(name), part, ("optimizer",))}
     ordered: dict[str, Any] = plain({key: resolved[key] for key in DEFAULTS})
     return ordered
 
 
+def _check_settings(config: Mapping[str, Any]) -> None:
+    for key, (hint, needed) in _TYPES.items():
+        if not matches(config[key], hint):
+            raise InputError(f"{key} = {config[key]!r} is of type {type(config[key]).__name__}: {needed} is needed")
+    _check_finite(config)
+    if config["autocast"] is not None and config["autocast"] not in _PRECISIONS:
+        raise InputError(f"autocast = {config['autocast']!r}: {', '.join(_PRECISIONS)} or null is needed")
+    if config["threads"] > _MOST_THREADS:
+        raise InputError(f"threads = {config['threads']}: at most {_MOST_THREADS} can be used")
+
+
+def _resolve_device(name: str) -> str:
+    if name == "auto":
+        return the_device(name).type
+    kind = name.partition(":")[0]
+    if kind not in _DEVICES:
+        raise InputError(f"device = {name!r}: one of {', '.join(_DEVICES)} is needed, or auto")
+    return kind if kind == "cpu" else name
+
+
+def _resolve_scheduler(part: dict[str, Any]) -> dict[str, Any]:
+    name, interval = part.pop("name"), part.pop("interval", "epoch")
+    cls = scheduler_class(name)
+    if interval not in ("epoch", "step"):
+        raise InputError(f"scheduler.interval = {interval!r}: epoch or step is needed")
+    if interval == "step" and issubclass(cls, ReduceLROnPlateau):
+        raise InputError(f"scheduler.interval = {interval!r}: {name} looks at validation scores, so epoch is needed")
+    return {"name": name, "interval": interval, **filled(cls, part, ("optimizer",))}
+
+
 def _resolve_model(model: Any, dataset: Dataset) -> dict[str, Any]:
-    if not isinstance(model, Mapping):
-        raise InputError(f"model = {model!r}: a mapping with 'fusion' and 'encoders' is needed")
-    for key in model:
-        if key not in ("fusion", "encoders"):
-            raise InputError(f"unknown key {key!r} in model: {nearest(str(key), ('fusion', 'encoders'))}")
-    given = model.get("encoders") or {}
-    if not isinstance(given, Mapping):
-        raise InputError(f"model.encoders = {given!r}: a mapping from modality to encoder is needed")
+    fusion = _check_keys(model, ("fusion", "encoders"), "model").get("fusion", "concat")
+    if fusion not in FUSIONS:
+        raise InputError(f"model.fusion = {fusion!r} is no fusion: {nearest(str(fusion), FUSIONS)}")
+    given = _check_keys(model.get("encoders") or {}, dataset.modalities, "model.encoders")
     encoders = {}
-    for modality in given:
-        if modality not in dataset.modalities:
-            raise InputError(f"model.encoders has unknown modality {modality!r}: {nearest(str(modality), dataset.modalities)}")
     for modality in dataset.modalities:
         part = given.get(modality, {})
-        part = {"name": part} if isinstance(part, str) else dict(part)
+        part = {"name": part} if isinstance(part, str) else part
         standard = dict(dataset.encoders[modality])
-        spec = {**standard, **part} if part.get("name", standard["name"]) == standard["name"] else part
-        encoders[modality] = {"name": spec["name"], **_filled(ENCODERS.get(spec["name"]), {k: v for k, v in spec.items() if k != "name"})}
-    return {"fusion": model.get("fusion", "concat"), "encoders": encoders}
+        if not isinstance(part, Mapping) or not isinstance(part.get("name", ""), str):
+            raise InputError(f"model.encoders.{modality} = {part!r}: the name of an encoder, or a mapping with options, is needed")
+        spec = {**standard, **part} if part.get("name", standard["name"]) == standard["name"] else dict(part)
+        name = spec.pop("name")
+        encoders[modality] = {"name": name, **filled(ENCODERS.get(name), spec)}
+    return {"fusion": fusion, "encoders": encoders}
 
 
-def _resolve_groups(groups: Any, modalities: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(groups, Mapping):
-        raise InputError(f"groups = {groups!r}: a mapping with 'overrides' and 'no_decay' is needed")
-    for key in groups:
-        if key not in ("overrides", "no_decay"):
-            raise InputError(f"unknown key {key!r} in groups: {nearest(str(key), ('overrides', 'no_decay'))}")
-    overrides, no_decay = groups.get("overrides") or {}, groups.get("no_decay", False)
+def _resolve_groups(groups: Any, modalities: tuple[str, ...], optimizer_type: type) -> dict[str, Any]:
+    given = _check_keys(groups, ("overrides", "no_decay"), "groups")
+    no_decay = given.get("no_decay", False)
     if not isinstance(no_decay, bool):
         raise InputError(f"groups.no_decay = {no_decay!r}: true or false is needed")
-    for modality, options in overrides.items() if isinstance(overrides, Mapping) else [("overrides", overrides)]:
-        if modality not in (*modalities, "multimodal") or not isinstance(options, Mapping):
-            raise InputError(
-                f"groups.overrides.{modality} = {options!r}: a mapping of options under one of multimodal, {', '.join(modalities)}"
-            )
-    return {"overrides": {modality: dict(options) for modality, options in overrides.items()}, "no_decay": no_decay}
+    known = [name for name in inspect.signature(optimizer_type).parameters if name != "params"]
+    overrides = {}
+    for modality, options in _check_keys(given.get("overrides") or {}, (*modalities, MULTIMODAL), "groups.overrides").items():
+        checked = _check_keys(options, known, f"groups.overrides.{modality}")
+        overrides[modality] = as_defaults(optimizer_type, checked)
+    return {"overrides": overrides, "no_decay": no_decay}
 
 
 def load_data(config: Mapping[str, Any], data_dir: Path | None = None) -> tuple[Dataset, Splits]:
     """Return the data set of a configuration and its splits."""
-    part = _part(config, "dataset")
-    name = part.pop("name")
-    dataset = construct(datasets.get(name), part, f"data set {name!r}")
+    dataset = made(config, "dataset", datasets)
     return dataset, dataset.load(data_dir)
-
-
-def _optimizer_factory(config: Mapping[str, Any]) -> Callable[[list[dict[str, Any]]], Optimizer]:
-    part = _part(config, "optimizer")
-    cls = _optimizer_class(part.pop("name"))
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
-
-    def make(groups: list[dict[str, Any]]) -> Optimizer:
-        made: Optimizer = construct(cls, options, f"optimizer {cls.__name__!r}", {"params": groups})
-        return made
-
-    return make
-
-
-def _scheduler_factory(config: Mapping[str, Any]) -> tuple[Callable[[Optimizer], Any] | None, str]:
-    if config["scheduler"] is None:
-        return None, "epoch"
-    part = _part(config, "scheduler")
-    cls, interval = _scheduler_class(part.pop("name")), part.pop("interval", "epoch")
-
-    def make(optimizer: Optimizer) -> Any:
-        return construct(cls, part, f"scheduler {cls.__name__!r}", {"optimizer": optimizer})
-
-    return make, interval
 
 
 def train(
@@ -233,20 +226,43 @@ def train(
         torch.manual_seed(derived_seed(config["seed"], "weights"))
         encoders = {modality: make_encoder(spec) for modality, spec in config["model"]["encoders"].items()}
         model = JointFusion(encoders, dataset.num_outputs, config["model"]["fusion"])
-    method_part = _part(config, "method")
-    method_name = method_part.pop("name")
-    scheduler, interval = _scheduler_factory(config)
-    passed = {
-        key: config[key] for key in ("epochs", "batch_size", "metric", "seed", "accumulate", "clip", "device", "threads", "stop", "groups")
-    }
-    run = functools.partial(
-        fit, model, splits.train, splits.val, test=splits.test, task=dataset.task, config=config, out=out, on_epoch=on_epoch
-    )
-    return run(
-        method=construct(methods.get(method_name), method_part, f"method {method_name!r}"),
-        optimizer=_optimizer_factory(config),
+    _rehearse(config, model, dataset, splits)
+    scheduler, interval = scheduler_factory(config)
+    passed = {key: config[key] for key in ("epochs", "batch_size", "metric", "seed", "accumulate", "clip", "device", "threads", "stop")}
+    return fit(
+        model,
+        splits.train,
+        splits.val,
+        test=splits.test,
+        method=made(config, "method", methods),
+        optimizer=optimizer_factory(config),
         scheduler=scheduler,
         scheduler_interval=interval,
+        groups=_groups(config),
+        task=dataset.task,
         autocast=_PRECISIONS.get(config["autocast"]),
+        out=out,
+        config=config,
+        on_epoch=on_epoch,
         **passed,
     )
+
+
+def _groups(config: Mapping[str, Any]) -> dict[str, Any]:
+    overrides = {modality: with_tuples(options) for modality, options in config["groups"]["overrides"].items()}
+    return {**config["groups"], "overrides": overrides}
+
+
+def _rehearse(config: Mapping[str, Any], model: JointFusion, dataset: Dataset, splits: Splits) -> None:
+    """Try the parts of a run together before a folder is made for it."""
+    rehearse_model(model, splits.val[:2])
+    device, (scheduler, interval) = the_device(config["device"]), scheduler_factory(config)
+    with torch.random.fork_rng([]):
+        trained = made(config, "method", methods).build(copy.deepcopy(model), get_task(dataset.task).loss)
+    groups = modality_groups(trained, **_groups(config)) if modality_modules(trained) else [{"params": list(trained.parameters())}]
+    for modality, options in config["groups"]["overrides"].items():
+        changed = optimizer_factory(config, options, f"groups.overrides.{modality}")
+        rehearse_optimizer(groups[:1], changed, None, device, 0)
+    batches = math.ceil(len(splits.train) / config["batch_size"])
+    steps = config["epochs"] * (math.ceil(batches / config["accumulate"]) if interval == "step" else 1)
+    rehearse_optimizer(groups, optimizer_factory(config), scheduler, device, steps)

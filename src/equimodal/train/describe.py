@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+
+from equimodal.train.batches import length
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,15 +32,17 @@ def describe(
     """
     weights = hashlib.sha256()
     for name, value in model.state_dict().items():
-        weights.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        weights.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        if isinstance(value, Tensor):
+            held = value.detach().cpu().contiguous()
+            weights.update(f"{name}{tuple(held.shape)}{held.dtype}".encode())
+            weights.update(ctypes.string_at(held.data_ptr(), held.nbytes) if held.nbytes else b"")  # works without NumPy
     groups = [{key: value for key, value in group.items() if key not in ("params", "param_names")} for group in optimizer.param_groups]
     return {
         "model": {"class": type(model).__qualname__, "weights": weights.hexdigest()[:16]},
         "method": {"name": method.name, **method.options()},
-        "optimizer": {"class": type(optimizer).__qualname__, "groups": groups},
         "scheduler": None if scheduler is None else {"class": type(scheduler).__qualname__, **_plain_state(scheduler)},
-        "splits": {name: len(data) if hasattr(data, "__len__") else None for name, data in splits.items()},
+        "optimizer": {"class": type(optimizer).__qualname__, "groups": groups},
+        "splits": {name: length(data) for name, data in splits.items()},
         **settings,
         "threads": torch.get_num_threads(),
     }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.scores import MULTIMODAL
-from equimodal.train.processes import all_sum
+from equimodal.train.processes import all_sum, share_buffers
 from equimodal.train.scoring import Scorer
 from equimodal.train.step import forward
 
@@ -51,6 +51,7 @@ def evaluate(
     """
     training = model.training
     model.eval()
+    share_buffers(model)
     scorer = Scorer(task, heads, metrics, device)
     sums = torch.zeros(len(heads), 2, dtype=torch.float64, device=device)
     samples = torch.zeros((), dtype=torch.float64, device=device)

@@ -14,7 +14,7 @@ import torch
 
 from equimodal.errors import InputError
 
-__all__ = ["cannot_write", "load_checkpoint", "save_checkpoint", "write_whole"]
+__all__ = ["load_checkpoint", "save_checkpoint", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -32,12 +32,9 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise cannot_write(path, error) from None
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """Return the error to raise for a file that cannot be written."""
-    return InputError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again")
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
+        ) from None
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, verify: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError, TrainingDiverged
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
@@ -29,7 +29,7 @@ from equimodal.train import processes
 from equimodal.train.batches import Source, make_source
 from equimodal.train.describe import describe
 from equimodal.train.evaluate import Evaluation, evaluate
-from equimodal.train.record import RunFolder
+from equimodal.train.record import FORMAT, RunFolder, plain
 from equimodal.train.scoring import Scorer
 from equimodal.train.seeds import derived_seed
 from equimodal.train.setting import deterministic, the_device
@@ -44,7 +44,7 @@ Record = dict[str, Any]
 class Run:
     """What :func:`fit` returns.
 
-    :param model: the trained model with the weights of its best epoch.
+    :param model: the trained model with the weights of its best epoch, in evaluation mode.
     :param history: one record per epoch: scores and losses by split and head, utilization and gap, and the multipliers and effective
         learning rates that the epoch was trained with.
     :param result: the best epoch and the final scores of every head on every split, as in ``result.json``.
@@ -160,7 +160,7 @@ def fit(
     :param config: the run's description, whose hash is its identity in ``out``; default a description of these arguments.
     :param on_epoch: called with each epoch's record.
     :raises InputError: for bad arguments, data or an unusable folder.
-    :raises TrainingDiverged: when a training loss is NaN or infinite; the last good checkpoint stays.
+    :raises TrainingDiverged: when a training or validation loss is NaN or infinite; the last good checkpoint stays.
     """
     _check_arguments(
         epochs=epochs, batch_size=batch_size, accumulate=accumulate, clip=clip, stop=stop, scheduler_interval=scheduler_interval
@@ -173,21 +173,20 @@ def fit(
     with deterministic(threads), _released(method):
         model = method.build(model, task.loss).to(device)
         heads = (MULTIMODAL, *_modalities(model))
-        sources = {name: make_source(data, name, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
-        for name, data in splits.items():
-            if isinstance(data, TensorSet):
-                task.check(data.targets, f"the {name} split", getattr(model, "num_outputs", None))
+        check = functools.partial(task.check, outputs=getattr(model, "num_outputs", None))
+        sources = {name: make_source(data, name, check, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
         method.attach(state.optimizer)
         state.scheduler = scheduler(state.optimizer) if scheduler is not None else None
-        every_step = state.scheduler.step if state.scheduler is not None and scheduler_interval == "step" else None
+        every_step = _every_step(state.scheduler, scheduler_interval)
+        step = TrainingStep(_parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
         if config is None:
             settings = {"scheduler_interval": scheduler_interval, "task": task.name, "metric": metric, "seed": seed, "clip": clip}
             counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
-            config = describe(state.model, state.optimizer, state.scheduler, method, splits, {**settings, **counts, "autocast": autocast})
+            settings |= {**counts, "autocast": autocast, "device": device.type}
+            config = describe(state.model, state.optimizer, state.scheduler, method, splits, settings)
         folder = None if out is None else RunFolder(out, dict(config))
         found_complete = _resume(folder, state, device)
-        step = TrainingStep(_parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
 
         while state.epoch < epochs and state.stopped is None and not found_complete:
             started = time.perf_counter()
@@ -200,6 +199,7 @@ def fit(
             for split, evaluation in (("train", trained), ("val", checked)):
                 context.scores[split] = {head: values[metric] for head, values in evaluation.metrics.items()}
                 context.losses[split], context.counts[split] = evaluation.losses, evaluation.samples
+            _check_losses(checked, metric, context.epoch)
             method.epoch_end(context)
             if state.scheduler is not None and every_step is None:
                 _step_scheduler(state.scheduler, context)
@@ -209,8 +209,9 @@ def fit(
                 "losses": context.losses,
                 **_utilization(context.scores["val"]),
                 **in_force,
+                "seconds": processes.mean(time.perf_counter() - started),
             }
-            _finish_epoch(state, {**record, "seconds": round(time.perf_counter() - started, 3)}, context, stop, folder)
+            _finish_epoch(state, plain(record), context, stop, folder)
             if on_epoch is not None:
                 on_epoch(state.history[-1])
 
@@ -218,11 +219,13 @@ def fit(
         if folder is not None and found_complete:
             result = folder.result()
         else:
+            torch.manual_seed(derived_seed(seed, "noise", 0, processes.rank()))  # a loader may shuffle even here
             final = {name: evaluate(model, source, task, heads, task.metrics, device, autocast) for name, source in sources.items()}
             result = _result(config, state, metric, {name: evaluation.metrics for name, evaluation in final.items()})
             if folder is not None and processes.rank() == 0:
                 folder.finish(result)
         processes.barrier()
+    model.eval()
     return Run(model, state.history, result, method, folder.path if folder else None, found_complete)
 
 
@@ -255,22 +258,30 @@ def _train_epoch(
         if every_step is not None:
             every_step()
         samples += sum(share.total for share in taken)
-    sums, trained = step.sums()
-    total = float(processes.all_sum(trained.clone()))
-    if not math.isfinite(total):
-        raise TrainingDiverged(
-            f"the training loss became {total} in epoch {epoch}: lower the learning rate or clip the gradient; "
-            f"the checkpoint of epoch {epoch - 1} stays"
-        )
-    losses = {head: float(processes.all_sum(value.clone())) / samples for head, value in sums.items()}
-    return Evaluation(scorer.compute(), losses, samples)
+    trained = step.trained_loss()
+    if not math.isfinite(trained):
+        raise _diverged("training", trained, epoch)
+    return Evaluation(scorer.compute(), step.mean_losses(scorer.heads), samples)
+
+
+def _check_losses(checked: Evaluation, metric: str, epoch: int) -> None:
+    """Look at the validation losses: the last step of an epoch may have ruined weights that no training loss has met yet."""
+    for head, loss in checked.losses.items():
+        if not math.isfinite(loss) and not math.isnan(checked.metrics[head][metric]):
+            raise _diverged(f"validation ({head})", loss, epoch)
+
+
+def _diverged(what: str, loss: float, epoch: int) -> TrainingDiverged:
+    kept = f"the checkpoint of epoch {epoch - 1} stays" if epoch > 1 else "no epoch was finished"
+    return TrainingDiverged(f"the {what} loss became {loss} in epoch {epoch}: lower the learning rate or clip the gradient; {kept}")
 
 
 def _finish_epoch(state: _State, record: Record, context: EpochContext, stop: Any, folder: RunFolder | None) -> None:
     """Note the epoch, decide whether it is the best and whether it is the last, and save."""
     state.epoch = record["epoch"]
     state.history.append(record)
-    score = record["scores"]["val"][MULTIMODAL]
+    score = context.scores["val"][MULTIMODAL]
+    score = -math.inf if math.isnan(score) else score
     best = score > state.best_score or state.best_epoch == 0
     if best:
         state.best_epoch, state.best_score = state.epoch, score
@@ -344,6 +355,16 @@ def _utilization(scores: Mapping[str, float]) -> Record:
     return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}
 
 
+def _every_step(scheduler: Any, interval: str) -> Callable[[], None] | None:
+    """Return what to call after every optimizer step."""
+    if scheduler is None or interval == "epoch":
+        return None
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise InputError("ReduceLROnPlateau looks at validation scores: step it every epoch, scheduler_interval='epoch'")
+    step: Callable[[], None] = scheduler.step
+    return step
+
+
 def _step_scheduler(scheduler: Any, context: EpochContext) -> None:
     if isinstance(scheduler, ReduceLROnPlateau):
         seen = context.scores if scheduler.mode == "max" else context.losses
@@ -357,14 +378,15 @@ def _result(config: Mapping[str, Any], state: _State, metric: str, metrics: Mapp
     names = {key: value["name"] if isinstance(value, dict) else value for key, value in described.items()}
     scores = {split: {head: values[metric] for head, values in heads.items()} for split, heads in metrics.items()}
     numbers = {"metric": metric, "epochs": state.epoch, "best_epoch": state.best_epoch, "stopped": state.stopped}
-    return {**names, **numbers, "scores": scores, "metrics": metrics}
+    result: Record = plain({"format": FORMAT, **names, **numbers, "scores": scores, "metrics": metrics})
+    return result
 
 
 def _check_arguments(*, epochs: Any, batch_size: Any, accumulate: Any, clip: Any, stop: Any, scheduler_interval: Any) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} = {value!r}: a whole number of at least 1 is needed")
-    if clip is not None and not clip > 0:
+    if clip is not None and not (isinstance(clip, (int, float)) and clip > 0):
         raise InputError(f"clip = {clip!r}: a norm above 0 is needed, or None")
     if stop is not None and not callable(stop) and (not isinstance(stop, int) or isinstance(stop, bool) or stop < 1):
         raise InputError(f"stop = {stop!r}: a number of epochs of at least 1 is needed, a function of the history, or None")

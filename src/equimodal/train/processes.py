@@ -11,7 +11,7 @@ from torch import distributed as dist
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["all_sum", "all_sum_counts", "barrier", "gather", "rank", "share_buffers", "world_size"]
+__all__ = ["all_sum", "all_sum_counts", "barrier", "gather", "mean", "rank", "share_buffers", "world_size"]
 
 
 def _active() -> bool:
@@ -35,6 +35,18 @@ def all_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def mean(value: float) -> float:
+    """Return the mean of a number over all processes, rounded to thousandths."""
+    if _active():
+        value = float(all_sum(torch.tensor(value, device=_device()))) / world_size()
+    return round(value, 3)
+
+
+def _device() -> torch.device:
+    """Return where the processes can exchange tensors."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
 def all_sum_counts(counts: Tensor | None) -> Tensor | None:
     """Add counts up over all processes, of which some may have had nothing to count (None); return None when none had."""
     if not _active():
@@ -44,8 +56,7 @@ def all_sum_counts(counts: Tensor | None) -> Tensor | None:
     kind = next((kind for kind in kinds if kind is not None), None)
     if kind is None:
         return None
-    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-    return all_sum(torch.zeros(kind[0], dtype=kind[1], device=device) if counts is None else counts.clone())
+    return all_sum(torch.zeros(kind[0], dtype=kind[1], device=_device()) if counts is None else counts.clone())
 
 
 def gather(parts: Sequence[Tensor]) -> Tensor:

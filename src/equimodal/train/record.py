@@ -16,7 +16,7 @@ import torch
 
 from equimodal import __version__
 from equimodal.errors import InputError
-from equimodal.train.files import cannot_write, load_checkpoint, save_checkpoint, write_whole
+from equimodal.train.files import load_checkpoint, save_checkpoint, write_whole
 
 __all__ = ["FORMAT", "RunFolder", "identity", "plain"]
 
@@ -122,19 +122,9 @@ class RunFolder:
 
     def add_epoch(self, record: dict[str, Any]) -> None:
         """Append an epoch's record, the whole line or nothing of it."""
-        metrics = self.path / "metrics.jsonl"
-        try:
-            before = metrics.stat().st_size
-            try:
-                with metrics.open("a") as file:
-                    file.write(json.dumps(plain(record)) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError:
-                os.truncate(metrics, before)
-                raise
-        except OSError as error:
-            raise cannot_write(metrics, error) from None
+        file = self.path / "metrics.jsonl"
+        before = file.read_bytes() if file.exists() else b""
+        write_whole(file, before + f"{json.dumps(plain(record))}\n".encode())
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Save a checkpoint."""
@@ -185,11 +175,18 @@ def _json(value: Any) -> bytes:
 
 
 def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        found, wanted = dict(enumerate(found)), dict(enumerate(wanted))
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(key for key in found if key not in wanted)]:
             if key not in ("format", "identity") and found.get(key) != wanted.get(key):
-                return _first_difference(found.get(key), wanted.get(key), f"{path}.{key}" if path else key)
-    return f"{path} = {found!r} there, {wanted!r} here"
+                return _first_difference(found.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
+    return f"{path} = {_brief(found)} there, {_brief(wanted)} here"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def environment() -> dict[str, Any]:

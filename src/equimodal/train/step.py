@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from equimodal.errors import InputError
 from equimodal.groups import MODALITY_KEY, ParameterRegistry, modality_modules
 from equimodal.methods.base import Method
+from equimodal.nn.prediction import Prediction
+from equimodal.train.processes import all_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from equimodal.data.batch import Batch
-    from equimodal.nn.prediction import Prediction, Routes
+    from equimodal.nn.prediction import Routes
     from equimodal.train.batches import Share
     from equimodal.train.scoring import Scorer
 
@@ -31,8 +36,15 @@ def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction
         options["present"] = batch.present
     if transform is not None:
         options["transform"] = transform
-    prediction: Prediction = model(batch.inputs, **options)
+    prediction = model(batch.inputs, **options)
+    if not isinstance(prediction, Prediction):
+        raise InputError(f"the model returned a {type(prediction).__name__}: it must return an equimodal.nn.Prediction")
     return prediction
+
+
+def _takes(model: nn.Module, argument: str) -> bool:
+    parameters = inspect.signature(model.forward).parameters
+    return argument in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 class TrainingStep:
@@ -61,8 +73,13 @@ class TrainingStep:
         self._shares: dict[int, Share] = {}
         self._world_total = 0
         self._transforms = type(method).transform is not Method.transform
+        if self._transforms and not _takes(inner, "transform"):
+            raise InputError(
+                f"{method!r} changes what stands between encoders and fusion: {type(inner).__name__}.forward needs an argument transform, "
+                "as that of equimodal.nn.JointFusion"
+            )
         self._scorer: Scorer | None = None
-        self._losses: dict[str, Tensor] = {}
+        self._losses: dict[str, tuple[Tensor, Any]] = {}
         self._trained = torch.zeros((), device=device)
 
     def start_epoch(self, scorer: Scorer) -> None:
@@ -89,6 +106,9 @@ class TrainingStep:
         transform = (lambda features: self._transform(features, batch)) if self._transforms else None
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             prediction = forward(self.model, batch, transform)
+        if self.autocast is not None:  # losses and scores need the full precision
+            full = {modality: logits.float() for modality, logits in prediction.unimodal.items()}
+            prediction = dataclasses.replace(prediction, multimodal=prediction.multimodal.float(), unimodal=full)
         if self._scorer is not None and self._shares[id(batch)].counted:
             self._scorer.update(prediction, batch.targets, batch.present)
         return prediction
@@ -106,11 +126,13 @@ class TrainingStep:
         (loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
 
     def report(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
-        """Count a micro-batch's mean losses by head."""
+        """Count a micro-batch's mean losses by head, each for the samples that have its modality."""
         counted = self._shares[id(batch)].counted
         for head, loss in losses.items():
-            added = loss.detach() * counted
-            self._losses[head] = self._losses[head] + added if head in self._losses else added
+            mask = batch.present.get(head)
+            weight = counted if mask is None or not counted else mask.sum()
+            total, weights = self._losses.get(head, (0.0, 0))
+            self._losses[head] = total + loss.detach() * weight, weights + weight
 
     def step(self, only: str | None = None) -> None:
         """Clip and take the optimizer's step."""
@@ -123,6 +145,13 @@ class TrainingStep:
             nn.utils.clip_grad_norm_(self.method.clipped(self._inner), self.clip)
         self.optimizer.step()
 
-    def sums(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the epoch's sums of losses by head and of the trained loss, weighted by samples."""
-        return self._losses, self._trained
+    def mean_losses(self, heads: Sequence[str]) -> dict[str, float]:
+        """Return the epoch's mean loss by head over all processes; NaN where no sample has the modality."""
+        pairs = [self._losses.get(head, (0.0, 0)) for head in heads]
+        rows = [[torch.as_tensor(value, dtype=torch.float64, device=self.device) for value in pair] for pair in pairs]
+        totals = all_sum(torch.stack([torch.stack(row) for row in rows])).cpu()
+        return {head: float(total / weight) for head, (total, weight) in zip(heads, totals, strict=True)}
+
+    def trained_loss(self) -> float:
+        """Return the sum of the trained loss over the epoch's samples and all processes."""
+        return float(all_sum(self._trained.clone()))

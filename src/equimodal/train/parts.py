@@ -1,0 +1,134 @@
+"""The parts of a configuration, each a name with options, as the objects they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from equimodal._configurable import construct, option_defaults
+from equimodal.errors import InputError, nearest
+from equimodal.train.record import plain
+
+if TYPE_CHECKING:
+    from equimodal._configurable import Registry
+
+__all__ = [
+    "as_defaults",
+    "filled",
+    "made",
+    "optimizer_class",
+    "optimizer_factory",
+    "part_of",
+    "scheduler_class",
+    "scheduler_factory",
+    "with_tuples",
+]
+
+T = TypeVar("T")
+
+
+def part_of(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return a part of a configuration, a name with options; the bare name is short for it.
+
+    :raises InputError: for anything else.
+    """
+    value = config[key]
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{key} = {value!r}: a name, or a mapping with a name and options, is needed")
+    if not isinstance(value.get("name"), str):
+        raise InputError(f"{key} = {dict(value)!r} lacks its name: give it under {key}.name")
+    return dict(value)
+
+
+def made(config: Mapping[str, Any], key: str, registry: Registry[T]) -> T:
+    """Return the object that a part names.
+
+    :raises InputError: for an unknown name or option, and what the class refuses.
+    """
+    options = part_of(config, key)
+    name = options.pop("name")
+    cls = registry.get(name)
+    return construct(cls, as_defaults(cls, options), f"{registry.what} {name!r}")
+
+
+def filled(cls: type, options: Mapping[str, Any], skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return options with the defaults of the others, as far as files can hold them.
+
+    :param skip: arguments that are no options.
+    """
+    return {**plain(option_defaults(cls, skip)), **as_defaults(cls, options)}
+
+
+def as_defaults(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options in which a number that equals or should be a float like its default is written like it: 0 and 0.0 are the same run."""
+    defaults = option_defaults(cls)
+
+    def written(value: Any, default: Any) -> Any:
+        if type(value) not in (int, float) or type(default) not in (int, float):
+            return value
+        return default if value == default else float(value) if isinstance(default, float) else value
+
+    return {name: written(value, defaults.get(name)) for name, value in options.items()}
+
+
+def with_tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with tuples for lists: files have none, and torch's optimizers ask for them."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
+def optimizer_class(name: str) -> type[Optimizer]:
+    """Return a class of ``torch.optim``."""
+    return _torch_class(name, torch.optim, Optimizer, "optimizer")
+
+
+def scheduler_class(name: str) -> type[LRScheduler]:
+    """Return a class of ``torch.optim.lr_scheduler``."""
+    return _torch_class(name, torch.optim.lr_scheduler, LRScheduler, "scheduler")
+
+
+def _torch_class(name: str, module: Any, base: type[T], what: str) -> type[T]:
+    known = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base and not key.startswith("_")
+    }
+    if name not in known:
+        raise InputError(f"unknown {what} {name!r}: {nearest(name, known)}")
+    return known[name]
+
+
+def optimizer_factory(
+    config: Mapping[str, Any], changes: Mapping[str, Any] | None = None, what: str | None = None
+) -> Callable[[list[dict[str, Any]]], Optimizer]:
+    """Return what makes the optimizer of a configuration from parameter groups.
+
+    :param changes: options that replace those of the configuration.
+    :param what: what it is, for messages.
+    """
+    options = {**part_of(config, "optimizer"), **(changes or {})}
+    cls = optimizer_class(options.pop("name"))
+    options = with_tuples(options)
+
+    def make(groups: list[dict[str, Any]]) -> Optimizer:
+        return construct(cls, options, what or f"optimizer {cls.__name__!r}", {"params": groups})
+
+    return make
+
+
+def scheduler_factory(config: Mapping[str, Any]) -> tuple[Callable[[Optimizer], LRScheduler] | None, str]:
+    """Return what makes the scheduler of a configuration from an optimizer, if there is one, and when it is stepped."""
+    if config["scheduler"] is None:
+        return None, "epoch"
+    options = part_of(config, "scheduler")
+    cls, interval = scheduler_class(options.pop("name")), options.pop("interval", "epoch")
+
+    def make(optimizer: Optimizer) -> LRScheduler:
+        return construct(cls, options, f"scheduler {cls.__name__!r}", {"optimizer": optimizer})
+
+    return make, interval
