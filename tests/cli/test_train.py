@@ -101,7 +101,9 @@ def test_the_written_configuration_gives_the_same_run_again(finished, run_comman
 
 
 def test_a_yaml_file_says_the_same_as_flags(finished, run_command, tmp_path):
-    (tmp_path / "run.yaml").write_text("# three epochs of the default\ndataset: cli.tiny:Tiny\nepochs: 3\nmethod:\n  name: miles\n  tau: 0.2\n")
+    (tmp_path / "run.yaml").write_text(
+        "# three epochs of the default\ndataset: cli.tiny:Tiny\nepochs: 3\nmethod:\n  name: miles\n  tau: 0.2\n"
+    )
     run_command("train", "--config", tmp_path / "run.yaml", "--out", tmp_path / "run")
     assert config_of(tmp_path / "run") == config_of(finished[0])
 
@@ -168,8 +170,8 @@ def test_a_scheduler_steps_every_epoch_or_every_optimizer_step(train, tmp_path):
 
 
 def test_the_plateau_scheduler_is_given_the_validation_loss(train, tmp_path):
-    train(tmp_path / "run", "--scheduler", "ReduceLROnPlateau", "--scheduler.patience", 0, "--scheduler.threshold", 10, "--epochs", 3)
-    assert epochs_of(tmp_path / "run")[2]["learning_rates"]["multimodal"] == pytest.approx(0.0001)
+    train(tmp_path / "run", "--scheduler", "ReduceLROnPlateau", "--scheduler.patience", 0, "--scheduler.threshold", 10, "--epochs", 2)
+    assert epochs_of(tmp_path / "run")[1]["learning_rates"]["multimodal"] == pytest.approx(0.0001)
 
 
 def test_one_cycle_may_end_with_the_run(train, refused, tmp_path):
@@ -216,8 +218,8 @@ def test_every_setting_changes_the_run_and_is_written_down(finished, train, tmp_
     assert config["identity"] != standard["identity"]
     assert config[key] != standard[key]
     assert value is None or config[key] == value
-    if key not in ("threads",):
-        assert epochs_of(tmp_path / "run")[-1]["losses"] != epochs_of(finished[0])[-1]["losses"] or key == "metric"
+    if key not in ("threads", "metric"):
+        assert epochs_of(tmp_path / "run")[-1]["losses"] != epochs_of(finished[0])[-1]["losses"]
 
 
 def test_a_run_stops_where_the_score_does_not_get_better(train, tmp_path):

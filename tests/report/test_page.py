@@ -173,7 +173,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="no space left on device") as caught:
+    with pytest.raises(InputError, match="No space left on device") as caught:
         write_report(path, demo(epochs=3)[:2], MODALITIES)
     assert "\n" not in str(caught.value)
     assert path.read_text(encoding="utf-8") == page
@@ -182,7 +182,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["missing/report.html", "."])
 def test_a_path_that_cannot_be_written(tmp_path, place):
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot write"):
         write_report(tmp_path / place, demo(epochs=2)[:2], MODALITIES)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,8 +12,9 @@ from fractions import Fraction
 import pytest
 import torch
 
+from equimodal._files import write_whole
 from equimodal.errors import InputError
-from equimodal.train.files import load_checkpoint, save_checkpoint, write_whole
+from equimodal.train.files import load_checkpoint, save_checkpoint
 
 from .examples import one_line, same
 

@@ -120,27 +120,29 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     replay = simulate(read_trace(arguments.scores, arguments.split), arguments.tau, arguments.mu, **options)
     if arguments.plot is not None:
         replay.plot(arguments.plot)
-    names = replay.modalities
-    say(f"{'epoch':>5} {'multimodal':>10} {' '.join(f'{_cut(name):>8}' for name in names)} {'gap':>6}  decision")
+    cell = 8 if len(replay.modalities) <= 5 else 6
+    names = " ".join(_cut(name, cell).rjust(cell) for name in replay.modalities)
+    heading = f"{'epoch':>5} {'multimodal':>10} {names} {'gap':>6}"
+    say(f"{heading}  decision" if len(heading) < _WIDTH - 20 else heading)
     for record in replay.records:
-        say(_line(record, names))
+        say(_line(record, replay.modalities, cell))
     if arguments.plot is not None:
         say(f"plot: {arguments.plot}")
     return 0
 
 
-def _line(record: dict[str, Any], names: tuple[str, ...]) -> str:
-    scores = " ".join(f"{record['scores'][name]:>8.4f}" for name in names)
+def _line(record: dict[str, Any], names: tuple[str, ...], cell: int) -> str:
+    scores = " ".join(f"{record['scores'][name]:>{cell}.{cell // 2}f}" for name in names)
     gap = "–" if record["gap"] is None else f"{record['gap']:.3f}"
-    line = f"{record['epoch']:>5} {record['scores'][MULTIMODAL]:>10.4f} {scores} {gap:>6}  {record['decision']}"
+    numbers = f"{record['epoch']:>5} {record['scores'][MULTIMODAL]:>10.4f} {scores} {gap:>6}"
     slowed = [f"{name} ×{value:g}" for name, value in record["multipliers"].items() if value != 1.0]
-    if not slowed:
-        return line
-    in_force = f"({', '.join(slowed)})"
-    if len(line) + 1 + len(in_force) <= _WIDTH:
-        return f"{line} {in_force}"
-    return f"{line}\n{textwrap.fill(in_force, _WIDTH, initial_indent=' ' * 17, subsequent_indent=' ' * 18)}"
+    decision = f"{record['decision']} ({', '.join(slowed)})" if slowed else record["decision"]
+    line = f"{numbers}  {decision}"
+    return (
+        line if len(line) <= _WIDTH else f"{numbers}\n{textwrap.fill(decision, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 8)}"
+    )
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 8 else f"{name[:4]}…{name[-3:]}"
+def _cut(name: str, cell: int) -> str:
+    """Return a name that fits a cell: of a long one the beginning and the end, where names differ."""
+    return name if len(name) <= cell else f"{name[: cell - 4]}…{name[-3:]}"

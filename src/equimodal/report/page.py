@@ -7,9 +7,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import equimodal
+from equimodal._files import write_whole
 from equimodal.errors import InputError, require
 from equimodal.report import prose
-from equimodal.report._files import write_atomically
 from equimodal.report.figures import figure_to_svg, learning_curves, learning_dynamics
 from equimodal.report.intervals import estimate
 from equimodal.report.records import SPLIT_NAMES, RunRecord, checked_modalities, clean, metric_name
@@ -39,7 +39,7 @@ def write_report(
     :raises InputError: as :func:`render_report`, or when the file cannot be written.
     :raises MissingDependency: without matplotlib or Jinja.
     """
-    return write_atomically(path, render_report(runs, modalities, title, tau=tau))
+    return write_whole(path, render_report(runs, modalities, title, tau=tau))
 
 
 def render_report(runs: Sequence[RunRecord], modalities: Iterable[str], title: str | None = None, *, tau: float | None = None) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from equimodal._files import write_whole
 from equimodal.errors import InputError, require
-from equimodal.report._files import write_atomically
 from equimodal.report.style import INK, SETTINGS
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_figure(path: str | PathLike[str], figure: Figure, title: str, descript
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".svg":
-        return write_atomically(path, figure_to_svg(figure, title, description, standalone=True))
+        return write_whole(path, figure_to_svg(figure, title, description, standalone=True))
     if suffix not in (".png", ".pdf"):
         raise InputError(f"{str(path)!r} has no suffix of a figure: give a path that ends in .svg, .png or .pdf")
     metadata = (
@@ -94,7 +94,7 @@ def write_figure(path: str | PathLike[str], figure: Figure, title: str, descript
     buffer = io.BytesIO()
     with drawing():
         figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=metadata)
-    return write_atomically(path, buffer.getvalue())
+    return write_whole(path, buffer.getvalue())
 
 
 def _drop_stylesheet(root: ElementTree.Element) -> None:

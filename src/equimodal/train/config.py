@@ -139,6 +139,9 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     for key, (hint, needed) in _TYPES.items():
         if not matches(config[key], hint):
             raise InputError(f"{key} = {config[key]!r} is of type {type(config[key]).__name__}: {needed} is needed")
+    for key in ("epochs", "batch_size", "accumulate", "threads", "stop"):
+        if config[key] is not None and config[key] < 1:
+            raise InputError(f"{key} = {config[key]}: a whole number of at least 1 is needed")
     _check_finite(config)
     if config["autocast"] is not None and config["autocast"] not in _PRECISIONS:
         raise InputError(f"autocast = {config['autocast']!r}: {', '.join(_PRECISIONS)} or null is needed")

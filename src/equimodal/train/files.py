@@ -1,10 +1,8 @@
-"""Files that are whole or not there: atomic writes, and checkpoints that hold no code."""
+"""Checkpoints: whole or not there, and without code."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,29 +10,10 @@ from typing import Any
 
 import torch
 
+from equimodal._files import write_whole
 from equimodal.errors import InputError
 
-__all__ = ["load_checkpoint", "save_checkpoint", "write_whole"]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that its final name never holds half of it.
-
-    :raises InputError: when the disk is full or writing is not permitted; the earlier file of that name stays as it was.
-    """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
-        ) from None
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, verify: bool = False) -> None:

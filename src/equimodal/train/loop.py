@@ -180,7 +180,9 @@ def fit(
         state.scheduler = scheduler(state.optimizer) if scheduler is not None else None
         every_step = _every_step(state.scheduler, scheduler_interval)
         step = TrainingStep(_parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
-        if config is None:
+        if config is None and out is None:
+            config = {"method": method.name, "seed": seed}
+        elif config is None:
             settings = {"scheduler_interval": scheduler_interval, "task": task.name, "metric": metric, "seed": seed, "clip": clip}
             counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
             settings |= {**counts, "autocast": autocast, "device": device.type}

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from equimodal import __version__
+from equimodal._files import write_whole
 from equimodal.errors import InputError
-from equimodal.train.files import load_checkpoint, save_checkpoint, write_whole
+from equimodal.train.files import load_checkpoint, save_checkpoint
 
 __all__ = ["FORMAT", "RunFolder", "identity", "plain"]
 

@@ -33,6 +33,9 @@ def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction
     """Run a model on a batch, passing only what the batch and the method ask for, so that plain models need no extra arguments."""
     options: dict[str, Any] = {}
     if batch.present:
+        if not _takes(model, "present"):
+            masked = ", ".join(batch.present)
+            raise InputError(f"some samples lack {masked}: {type(model).__name__}.forward needs an argument present for the masks")
         options["present"] = batch.present
     if transform is not None:
         options["transform"] = transform
