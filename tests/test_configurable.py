@@ -117,7 +117,7 @@ def test_construct_calls_the_class_with_given_options():
     [
         ({"size": 3, "ration": 0.5}, r"widget 'x' has no option 'ration': did you mean 'ratio'?"),
         ({"size": 3, "zzz": 1}, "widget 'x' has no option 'zzz': known: extra, label, mode, ratio, shape, size, strict"),
-        ({}, "widget 'x' lacks its option 'size': give it beside the name"),
+        ({}, "widget 'x' lacks its option 'size': give it a value"),
         ({"size": 3, "ratio": "fast"}, "widget 'x': ratio = 'fast' is of type str, float is needed"),
         ({"size": 3, "ratio": True}, "widget 'x': ratio = True is of type bool, float is needed"),
         ({"size": 3.5}, "widget 'x': size = 3.5 is of type float, int is needed"),

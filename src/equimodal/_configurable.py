@@ -79,7 +79,7 @@ def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping
             raise InputError(f"{what} has no option {name!r}: {nearest(str(name), known)}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
-            raise InputError(f"{what} lacks its option {name!r}: give it beside the name")
+            raise InputError(f"{what} lacks its option {name!r}: give it a value")
     # A class that checks its options says best what is wrong; annotations answer for those that do not.
     try:
         made = cls(**given, **options)
@@ -191,8 +191,9 @@ class Registry(Generic[T]):
         module_name, _, class_name = path.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(f"{self.what} {path!r} cannot be imported: {error}") from None
+        except Exception as error:  # a user's module may fail in any way when it is run
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{self.what} {path!r} cannot be imported: {said}") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise InputError(f"{self.what} {path!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
         return found

@@ -1,5 +1,6 @@
 """The command line as a process of its own: exit codes, closed pipes, interrupts, and no torch where none is needed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -72,4 +73,4 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     assert said.count("\n") == 1
     assert said.startswith("equimodal: interrupted")
     assert (tmp_path / "run" / "last.pt").exists()
-    assert not list((tmp_path / "run").glob("*.tmp"))
+    assert all(json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())

@@ -264,3 +264,51 @@ def test_the_default_data_set_is_the_shipped_one(run_command, tmp_path):
     shown = run_command("train", "--epochs", 1, "--out", tmp_path / "run")
     assert "miles on digits-av, seed 0" in shown
     assert config_of(tmp_path / "run")["dataset"] == {"name": "digits-av"}
+
+
+OPTIMIZERS = sorted(name for name, value in vars(torch.optim).items() if isinstance(value, type) and name != "Optimizer")
+UNSUITED = {"LBFGS", "Muon", "SparseAdam"}
+"""They need a closure, matrices alone, or sparse gradients."""
+
+SCHEDULERS = {
+    "ConstantLR": {},
+    "CosineAnnealingLR": {"T_max": 2},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "CyclicLR": {"base_lr": 0.001, "max_lr": 0.01},
+    "ExponentialLR": {"gamma": 0.9},
+    "LinearLR": {},
+    "MultiStepLR": {"milestones": [1, 2]},
+    "OneCycleLR": {"max_lr": 0.01, "total_steps": 6},
+    "PolynomialLR": {},
+    "ReduceLROnPlateau": {},
+    "StepLR": {"step_size": 1},
+}
+NEED_OBJECTS = {"ChainedScheduler", "LambdaLR", "MultiplicativeLR", "SequentialLR"}
+"""They are made of functions or other schedulers, which no configuration holds."""
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in UNSUITED])
+def test_every_optimizer_of_torch(train, tmp_path, name):
+    train(tmp_path / "run", "--optimizer", name)
+    assert config_of(tmp_path / "run")["optimizer"]["name"] == name
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_of_torch(train, tmp_path, name, interval):
+    if (name, interval) == ("ReduceLROnPlateau", "step"):
+        pytest.skip("it looks at validation scores")
+    options = [word for key, value in SCHEDULERS[name].items() for word in (f"--scheduler.{key}", value)]
+    train(tmp_path / "run", "--scheduler", name, *options, "--scheduler.interval", interval, "--epochs", 2, "--batch-size", 16)
+    assert "nothing was trained" in train(tmp_path / "run", "--config", tmp_path / "run" / "config.yaml", "--epochs", 2, "--batch-size", 16)
+
+
+def test_a_new_scheduler_of_torch_is_noticed():
+    found = {
+        name
+        for name, value in vars(torch.optim.lr_scheduler).items()
+        if isinstance(value, type)
+        and issubclass(value, torch.optim.lr_scheduler.LRScheduler)
+        and name not in ("LRScheduler", "_LRScheduler")
+    }
+    assert found == {*SCHEDULERS, *NEED_OBJECTS}

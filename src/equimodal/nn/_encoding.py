@@ -81,18 +81,23 @@ def check_masks(present: Mapping[str, Tensor], modalities: Iterable[str], batch:
             raise InputError(f"the presence mask of {modality!r} has shape {list(mask.shape)}: it must be [batch] = [{batch}]")
 
 
-def encode_present(encoder: nn.Module, value: Any, mask: Tensor | None, zeros: Tensor, modality: str) -> Tensor:
+def zero_feature(head: nn.Linear, batch: int) -> Tensor:
+    """Return the feature ``[batch, features]`` of an absent modality, as its head would see it."""
+    return head.weight.new_zeros(batch, head.in_features)
+
+
+def encode_present(encoder: nn.Module, head: nn.Linear, value: Any, mask: Tensor | None, batch: int, modality: str) -> Tensor:
     """Encode the samples that have the modality; the others get a zero feature and never reach the encoder.
 
+    :param head: the modality's head, which tells the size, type and device of a zero feature.
     :param mask: boolean ``[batch]``, or nothing where every sample has the modality. Reading it synchronises with the device that holds it.
-    :param zeros: ``[batch, features]``, the feature where the modality is absent.
     """
-    batch, size = zeros.shape
+    size = head.in_features
     rows = None if mask is None else mask.nonzero().squeeze(1)
     if rows is None or len(rows) == batch:
         return as_feature(encoder(value), batch, size, modality)
     if len(rows) == 0:
-        return zeros
+        return zero_feature(head, batch)
     some = encoder(map_tensors(lambda tensor: tensor.index_select(0, rows.to(tensor.device)), value))
     feature = as_feature(some, len(rows), size, modality)
     everyone: Tensor = feature.new_zeros(batch, size).index_copy(0, rows.to(feature.device), feature)

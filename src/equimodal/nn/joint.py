@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equimodal.errors import InputError, nearest
 from equimodal.nn._checks import known_modalities, modality_names, positive_integer, samples
-from equimodal.nn._encoding import Projected, check_masks, encode_present, read_feature_size
+from equimodal.nn._encoding import Projected, check_masks, encode_present, read_feature_size, zero_feature
 from equimodal.nn.fusion import fusion_class
 from equimodal.nn.prediction import Prediction, Routes
 from equimodal.nn.unimodal import UnimodalModel
@@ -110,11 +110,10 @@ class JointFusion(nn.Module):
         features = {}
         for modality in self.modalities:
             head = self._head(modality)
-            zeros = head.weight.new_zeros(batch, head.in_features)
             features[modality] = (
-                encode_present(self.encoders[modality], inputs[modality], masks.get(modality), zeros, modality)
+                encode_present(self.encoders[modality], head, inputs[modality], masks.get(modality), batch, modality)
                 if modality in inputs
-                else zeros
+                else zero_feature(head, batch)
             )
         return features
 

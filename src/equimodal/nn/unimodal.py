@@ -55,8 +55,7 @@ class UnimodalModel(nn.Module):
         value, masks = inputs[self.modality], present or {}
         batch = samples({self.modality: value})
         check_masks(masks, self.modalities, batch)
-        zeros = self.head.weight.new_zeros(batch, self.head.in_features)
-        return {self.modality: encode_present(self.encoder, value, masks.get(self.modality), zeros, self.modality)}
+        return {self.modality: encode_present(self.encoder, self.head, value, masks.get(self.modality), batch, self.modality)}
 
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the head's logits ``[batch, outputs]``.

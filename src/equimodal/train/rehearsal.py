@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equimodal.errors import InputError
@@ -66,13 +66,14 @@ def rehearse_model(model: JointFusion, batch: Batch) -> None:
     :raises InputError: when an encoder cannot process its input, naming the encoder's place in the configuration.
     """
     modes = {module: module.training for module in model.modules()}
-    features = {}
+    features: dict[str, Tensor] = {}
     try:
         with torch.no_grad(), torch.random.fork_rng([]):
             model.eval()
             for modality, value in batch.inputs.items():
                 with _refusals(f"model.encoders.{modality}", always=True):
-                    features[modality] = model.encode({modality: value})[modality]
+                    encoded = model.encode({modality: value})  # zeros for the other modalities
+                features = {**encoded, **features, modality: encoded[modality]}
             model.fuse(features)
     finally:
         for module, training in modes.items():

@@ -51,6 +51,7 @@ class Scorer:
         self.device = device
         self._counts: Tensor | None = None  # [heads, ...], see the _count methods
         self._samples = torch.zeros(len(self.heads), dtype=torch.float64, device=device)
+        self._first_cells: Tensor | None = None
         self._kept: dict[str, list[tuple[Tensor, Tensor]]] = {head: [] for head in self.heads}
 
     @torch.no_grad()
@@ -64,21 +65,25 @@ class Scorer:
             rows = [present.get(head, every) if head in available else none.to(every.device).expand_as(every) for head in self.heads]
             weights = torch.stack(rows)
         self._samples += len(targets) if weights is None else weights.sum(dim=1)
-        count = {"single-label": self._count_classes, "multilabel": self._count_labels, "regression": self._count_errors}[self.task.name]
-        counts = count(logits, targets, weights)
-        self._counts = counts if self._counts is None else self._counts + counts
+        if self.task.name == "single-label":
+            self._count_classes(logits, targets, weights)
+        else:
+            counts = (self._count_labels if self.task.name == "multilabel" else self._count_errors)(logits, targets, weights)
+            self._counts = counts if self._counts is None else self._counts + counts
         if "mean_average_precision" in self.metrics:
             for index, head in enumerate(self.heads):
                 rows_kept = slice(None) if weights is None else weights[index]
                 self._kept[head].append((logits[index][rows_kept].float(), targets[rows_kept]))
 
-    def _count_classes(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        """Return confusion matrices ``[heads, true class, predicted class]``."""
+    def _count_classes(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> None:
+        """Count into confusion matrices ``[heads, true class, predicted class]``, in place: this runs at every step."""
         heads, _, classes = logits.shape
-        cells = logits.argmax(dim=2) + targets * classes + torch.arange(heads, device=logits.device).unsqueeze(1) * classes**2
+        if self._counts is None or self._first_cells is None:
+            self._counts = torch.zeros(heads, classes, classes, dtype=torch.int64, device=logits.device)
+            self._first_cells = torch.arange(heads, device=logits.device).unsqueeze(1) * classes**2
+        cells = logits.argmax(dim=2).add_(targets, alpha=classes).add_(self._first_cells)
         ones = torch.ones_like(cells) if weights is None else weights.to(cells.dtype)
-        matrix = torch.zeros(heads * classes**2, dtype=cells.dtype, device=logits.device)
-        return matrix.index_add_(0, cells.reshape(-1), ones.reshape(-1)).reshape(heads, classes, classes)
+        self._counts.view(-1).index_add_(0, cells.view(-1), ones.view(-1))
 
     def _count_labels(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         """Return ``[heads, 4, labels]``: true positives, false positives, false negatives, and samples with every label right."""

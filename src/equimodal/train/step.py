@@ -107,9 +107,12 @@ class TrainingStep:
             # Gradients are averaged over processes once per step, with the last micro-batch.
             self.model.require_backward_grad_sync = batch is self.batches[-1]
         transform = (lambda features: self._transform(features, batch)) if self._transforms else None
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+        if self.autocast is None:
             prediction = forward(self.model, batch, transform)
-        if self.autocast is not None:  # losses and scores need the full precision
+        else:
+            with torch.autocast(self.device.type, dtype=self.autocast):
+                prediction = forward(self.model, batch, transform)
+            # Losses and scores need the full precision.
             full = {modality: logits.float() for modality, logits in prediction.unimodal.items()}
             prediction = dataclasses.replace(prediction, multimodal=prediction.multimodal.float(), unimodal=full)
         if self._scorer is not None and self._shares[id(batch)].counted:
@@ -125,7 +128,7 @@ class TrainingStep:
         # DistributedDataParallel divides by the number of processes what should be a sum of shares.
         processes = self.model.process_group.size() if isinstance(self.model, DistributedDataParallel) else 1
         weight = share.counted * processes / self._world_total
-        self._trained += loss.detach() * share.counted
+        self._trained.add_(loss.detach(), alpha=share.counted)
         (loss if weight == 1.0 else loss * weight).backward()  # type: ignore[no-untyped-call]
 
     def report(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
