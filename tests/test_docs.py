@@ -224,7 +224,7 @@ def test_commands_and_flags_in_the_text_exist(page):
     for code in re.findall(r"`([^`\n]+)`", prose_of(page)):
         words = code.split()
         known = everywhere
-        if words[0] == "equimodal" and len(words) > 1 and words[1].islower():
+        if words[0] == "equimodal" and len(words) > 1 and words[1].isalpha() and words[1].islower():
             assert words[1] in parsers, f"{page.name}: {code}"
             known = set(parsers[words[1]].flags())
         elif words[0] != "equimodal" and not words[0].startswith("--"):
