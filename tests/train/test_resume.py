@@ -12,6 +12,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, RandomSampler
 
 from equimodal.data.base import Splits
+from equimodal.errors import InputError
 from equimodal.methods.base import Method
 from equimodal.methods.joint import Joint
 from equimodal.methods.miles import MILESMethod
@@ -325,3 +326,15 @@ def test_more_epochs_are_another_run(tmp_path):
     identity = json.loads((tmp_path / "run" / "config.yaml").read_text())["identity"]
     start(tmp_path / "other", config={"epochs": 5})
     assert json.loads((tmp_path / "other" / "config.yaml").read_text())["identity"] != identity
+
+
+def test_a_checkpoint_in_the_wrong_place_is_refused_in_one_line(tmp_path):
+    def cut(record):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(epochs=EPOCHS, out=tmp_path / "run", on_epoch=cut)
+    (tmp_path / "run" / "last.pt").write_bytes((tmp_path / "run" / "best.pt").read_bytes())
+    with pytest.raises(InputError, match="lacks the state of the optimizer: remove the run's folder") as caught:
+        run(epochs=EPOCHS, out=tmp_path / "run")
+    assert "\n" not in str(caught.value)

@@ -86,7 +86,13 @@ class _State:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, part in self.parts().items():
-            part.load_state_dict(state[name])
+            if name not in state:
+                raise InputError(f"the checkpoint lacks the state of the {name}: remove the run's folder to start anew")
+            try:
+                part.load_state_dict(state[name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                said = next(iter(str(error).splitlines()), type(error).__name__)
+                raise InputError(f"the checkpoint's state of the {name} does not fit: {said}") from None
         self.epoch, self.best_epoch, self.best_score = state["epoch"], state["best_epoch"], state["best_score"]
         self.stopped, self.history = state["stopped"], state["history"]
 
