@@ -22,7 +22,8 @@ import pytest
 import torch
 
 from equimodal.cli import main
-from equimodal.cli.parser import make_parser, no_more
+from equimodal.cli.commands import make_parser
+from equimodal.cli.parser import no_more
 from equimodal.cli.train import configuration, read_config
 from equimodal.data import datasets
 from equimodal.train.config import DEFAULTS, resolve, train

@@ -3,7 +3,7 @@
 import pytest
 
 import equimodal
-from equimodal.cli.parser import make_parser
+from equimodal.cli.commands import make_parser
 
 COMMANDS = ("demo", "train", "methods", "data", "simulate")
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from equimodal.cli.parser import make_parser
+from equimodal.cli.commands import make_parser
 from equimodal.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from equimodal import __version__
 from equimodal.errors import InputError, nearest
 
-__all__ = ["Parser", "count", "folder", "make_parser", "no_more", "number", "say", "whole_number"]
+__all__ = ["Parser", "count", "folder", "no_more", "number", "say", "whole_number"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,25 +37,6 @@ class Parser(argparse.ArgumentParser):
         """Return a hint that names the flag that was probably meant, else where they are listed."""
         hint = nearest(flag, [*self.flags(), *others])
         return f"see {self.prog} --help" if hint.startswith("known") else hint
-
-
-def make_parser() -> Parser:
-    """Return the parser of all commands."""
-    # Each command's module declares its own flags, and imports what it runs with only when it runs.
-    from equimodal.cli import data, demo, methods, simulate, train
-
-    parser = Parser(prog="equimodal", description="Balanced training of multimodal networks.")
-    parser.add_argument("--version", action="version", version=f"equimodal {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    for module in (demo, train, methods, data, simulate):
-        module.add_parser(commands)
-
-    def no_command(_: argparse.Namespace, extra: list[str]) -> int:
-        no_more(extra, parser)
-        parser.error(f"a command is needed: {', '.join(commands.choices)}")
-
-    parser.set_defaults(run=no_command)
-    return parser
 
 
 def no_more(extra: Sequence[str], parser: Parser) -> None:
