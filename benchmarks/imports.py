@@ -18,7 +18,7 @@ def process(*arguments):
 def rows(repeats):
     """Yield name, ratio, both medians and the target."""
     torch = process("-c", "import torch")
-    package = process("-c", "import torch, equimodal; equimodal.MILES, equimodal.fit, equimodal.JointFusion")
+    package = process("-c", "import equimodal; [getattr(equimodal, name) for name in equimodal.__all__]")
     bare = process("-c", "import equimodal")
     command = process("-m", "equimodal", "--help")
     for warm in (torch, package, command):

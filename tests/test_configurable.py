@@ -128,7 +128,7 @@ def test_construct_calls_the_class_with_given_options():
         ({"size": 3, "shape": 3}, "widget 'x': shape = 3 is of type int, collections.abc.Sequence[int] is needed"),
         ({"size": 3, "shape": ["a"]}, "widget 'x': shape = ['a'] is of type list, collections.abc.Sequence[int] is needed"),
         ({"size": 3, "mode": "medium"}, "widget 'x': mode = 'medium' is of type str, Literal['fast', 'slow'] is needed"),
-        ({"size": -1}, "size = -1: a number of at least 0 is needed"),
+        ({"size": -1}, "widget 'x': size = -1: a number of at least 0 is needed"),
         ({"size": 101}, "widget 'x': too large: 101"),
         ({"size": 99}, "widget 'x': AssertionError"),
     ],
@@ -331,3 +331,15 @@ def test_a_package_that_is_there_but_lacks_another_is_not_called_missing(package
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
         require(f"{package}.broken", extra="data")
     assert not isinstance(caught.value, MissingDependency)
+
+
+def test_a_broken_package_hurts_nobody_who_does_not_ask_for_it(monkeypatch):
+    broken = importlib.metadata.EntryPoint("broken", "no_such_module:Thing", "equimodal.methods")
+    thief = importlib.metadata.EntryPoint("miles", "no_such_module:Thing", "equimodal.methods")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken, thief])
+    assert methods.get("joint").name == "joint"
+    assert methods.get("miles").__module__ == "equimodal.methods.miles"
+    with pytest.raises(InputError, match="method 'no_such_module:Thing' cannot be imported"):
+        methods.get("broken")
+    with pytest.warns(UserWarning, match="method 'broken' of another package is left out"):
+        assert "broken" not in methods.names()

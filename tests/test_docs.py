@@ -26,11 +26,12 @@ from equimodal.cli.commands import make_parser
 from equimodal.cli.parser import no_more
 from equimodal.cli.train import configuration, read_config
 from equimodal.data import datasets
+from equimodal.data.downloads import cache_dir
 from equimodal.train.config import DEFAULTS, resolve, train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DATA = Path(os.environ.get("EQUIMODAL_TEST_DATA") or ROOT.parent / "shared" / "data")
+DATA = Path(os.environ.get("EQUIMODAL_TEST_DATA") or cache_dir())
 SHELLS = ("sh", "bash", "shell")
 
 

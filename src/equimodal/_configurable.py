@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import types
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -83,8 +84,8 @@ def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping
     # A class that checks its options says best what is wrong; annotations answer for those that do not.
     try:
         made = cls(**given, **options)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
     except (TypeError, ValueError, AssertionError) as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{what}: {_mistyped(cls, options) or said}") from None
@@ -157,14 +158,22 @@ class Registry(Generic[T]):
 
     def classes(self) -> dict[str, type[T]]:
         """Return every member by name, in alphabetical order."""
+        found = self._own()
+        for entry in importlib.metadata.entry_points(group=self.package):
+            if entry.name not in found:  # what is ours keeps its name
+                try:
+                    found[entry.name] = self._import(entry.value)
+                except InputError as error:
+                    warnings.warn(f"{self.what} {entry.name!r} of another package is left out: {error}", stacklevel=2)
+        return dict(sorted(found.items()))
+
+    def _own(self) -> dict[str, type[T]]:
         found: dict[str, type[T]] = {}
         package = importlib.import_module(self.package)
         for info in pkgutil.iter_modules(package.__path__):
             if not info.name.startswith("_"):
                 self._collect(importlib.import_module(f"{self.package}.{info.name}"), found)
-        for entry in importlib.metadata.entry_points(group=self.package):
-            found[entry.name] = self._import(entry.value)
-        return dict(sorted(found.items()))
+        return found
 
     def _collect(self, module: Any, found: dict[str, type[T]]) -> None:
         for value in vars(module).values():
@@ -182,10 +191,13 @@ class Registry(Generic[T]):
         """
         if ":" in name:
             return self._import(name)
-        classes = self.classes()
-        if name not in classes:
-            raise InputError(f"unknown {self.what} {name!r}: {nearest(name, classes)}")
-        return classes[name]
+        own = self._own()
+        if name in own:
+            return own[name]
+        entries = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=self.package)}
+        if name in entries:  # the others are not imported, and may be broken
+            return self._import(entries[name])
+        raise InputError(f"unknown {self.what} {name!r}: {nearest(name, [*own, *entries])}")
 
     def _import(self, path: str) -> type[T]:
         module_name, _, class_name = path.partition(":")

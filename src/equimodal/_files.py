@@ -25,6 +25,12 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        if hasattr(os, "O_DIRECTORY"):  # the new name too must outlive a power cut
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

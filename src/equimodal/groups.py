@@ -172,9 +172,10 @@ class LearningRateMultipliers:
     multiplier. With decoupled weight decay (AdamW) the decay scales along, because it is defined as a multiple of the learning rate.
 
     One set of multipliers may be attached to an optimizer at a time. Hooks are neither pickled nor deep-copied with an optimizer: attach
-    anew to a copy. Between an ``optimizer.step`` that raised and the next use of this object the scaled rate stays in the groups. An
-    optimizer that reads its rate at the first step only (``torch.optim.Rprop``) cannot be slowed this way, and code of an optimizer
-    subclass that runs after its ``super().step()`` sees the plain rate.
+    anew to a copy. After an ``optimizer.step`` that raised, the scaled rate stays in the groups until this object is used again or the
+    optimizer steps or is saved: a scheduler that is stepped before that builds on the scaled rate. ``torch.optim.Rprop`` reads its rate at
+    the first step only and cannot be slowed this way, ``ASGD`` uses it one step late, ``LBFGS`` takes a single group. Code of an
+    optimizer subclass that runs after its ``super().step()`` sees the plain rate.
 
     >>> import torch
     >>> weight = nn.Parameter(torch.zeros(1))
@@ -231,9 +232,10 @@ class LearningRateMultipliers:
 
     def _refuse_other_tags(self, _: Optimizer, state: Mapping[str, Any]) -> None:
         tags = [group.get(MODALITY_KEY) for group in state["param_groups"]]
-        if any(tags) and tags != self._tags:
+        own = [group.get(MODALITY_KEY) for group in self.optimizer.param_groups]
+        if any(tags) and tags != own:
             raise InputError(
-                f"the checkpoint's parameter groups belong to {', '.join(map(str, tags))}, this optimizer's to {', '.join(self._tags)}: "
+                f"the checkpoint's parameter groups belong to {', '.join(map(str, tags))}, this optimizer's to {', '.join(map(str, own))}: "
                 "build the groups as they were when it was saved"
             )
 

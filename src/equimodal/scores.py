@@ -35,26 +35,29 @@ def checked_scores(scores: Scores, modalities: tuple[str, ...] | None = None, *,
         raise InputError(
             f"scores must be a mapping with {MULTIMODAL!r} and one entry per modality, not {type(scores).__name__} {scores!r}{where}"
         )
+    if MULTIMODAL not in scores:
+        given = ", ".join(map(str, scores)) or "none"
+        raise InputError(f"no score under the key {MULTIMODAL!r}{where}: add the score of the joint prediction (given: {given})")
     names = [name for name in scores if name != MULTIMODAL]
     if modalities is not None:
         unknown = [name for name in names if name not in modalities]
         if unknown:
+            hint, known = nearest(unknown[0], modalities), f"known: {', '.join(modalities)}"
             raise InputError(
-                f"unknown modality {unknown[0]!r} in the scores{where}: {nearest(unknown[0], modalities)} (known: {', '.join(modalities)})"
+                f"unknown modality {unknown[0]!r} in the scores{where}: {f'{hint} ({known})' if hint.endswith('?') else known}"
             )
         missing = [name for name in modalities if name not in scores]
         if missing:
             raise InputError(f"no score for modality {missing[0]!r}{where}: give one for each of {', '.join(modalities)}")
         names = list(modalities)
-    if MULTIMODAL not in scores:
-        raise InputError(
-            f"no score under the key {MULTIMODAL!r}{where}: add the score of the joint prediction (given: {', '.join(scores)})"
-        )
     if len(names) < 2:
         raise InputError(f"scores of at least two modalities are needed, got {', '.join(names) or 'none'}{where}")
     checked = {}
     for name in (MULTIMODAL, *names):
-        value = float(scores[name])
+        try:
+            value = float(scores[name])
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"the score of {name!r} is {scores[name]!r}{where}: a number is needed") from None
         if not math.isfinite(value):
             raise InputError(f"the score of {name!r} is {value}{where}: every score must be a finite number")
         checked[name] = value

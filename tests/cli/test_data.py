@@ -30,7 +30,7 @@ def test_fetching_reports_progress_and_the_place(run_command, monkeypatch, tmp_p
         return data_dir
 
     monkeypatch.setattr(datasets.get("avdigits"), "fetch", fetch)
-    shown = run_command("data", "fetch", "avdigits", "--data-dir", tmp_path)
+    shown = run_command("data", "fetch", "avdigits", "--to", tmp_path)
     assert shown == f"downloading something\navdigits: verified in {tmp_path}\n"
 
 
@@ -51,4 +51,4 @@ def test_mistyped_words_are_refused(refused, words, said):
 
 def test_a_folder_that_cannot_be_written_is_refused(refused, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert "cannot be written" in refused("data", "fetch", "avdigits", "--data-dir", tmp_path / "file")
+    assert "cannot be written" in refused("data", "fetch", "avdigits", "--to", tmp_path / "file")

@@ -44,7 +44,7 @@ def test_the_version(run_command):
         (["demo", "--seed", "1.5"], "'1.5' is no whole number"),
         (["methods", "--all"], "unknown option --all: see equimodal methods --help"),
         (["methods", "miles", "joint"], "unexpected argument 'joint'"),
-        (["data", "--data-dri", "x"], "did you mean '--data-dir'?"),
+        (["train", "--out", "x", "--data-dri", "x"], "did you mean '--data-dir'?"),
         (["simulate"], "SCORES"),
         (["simulate", "x", "--split", "vall"], "unknown --split 'vall': did you mean 'val'?"),
         (["train", "--out", "~nobody-of-this-name/x"], "cannot be used"),

@@ -191,7 +191,7 @@ def test_edge_missing_and_unknown_modalities_are_named_with_the_known_ones(optim
     assert str(caught.value) == "no score for modality 'image' (epoch 2): give one for each of audio, image"
     with pytest.raises(InputError) as caught:
         scheduler.step({**SLOW_IMAGE, "depth": 0.8})
-    assert str(caught.value) == "unknown modality 'depth' in the scores (epoch 2): known: audio, image (known: audio, image)"
+    assert str(caught.value) == "unknown modality 'depth' in the scores (epoch 2): known: audio, image"
     with pytest.raises(InputError, match="no score under the key 'multimodal'"):
         scheduler.step({"audio": 0.8, "image": 0.4})
     with pytest.raises(InputError, match="scores must be a mapping"):
@@ -353,7 +353,8 @@ def test_the_margin_covers_95_percent_of_simulated_gaps():
 def test_a_gap_that_chance_decides_is_warned_of_once(optimizer):
     scheduler = MILES(optimizer, tau=0.25)
     with pytest.warns(
-        UncertainGapWarning, match=r"^epoch 1: the utilization gap 0\.286 lies within its sampling error ±0\.\d+ of tau = 0\.25"
+        UncertainGapWarning,
+        match=r"^epoch 1: the utilization gap of audio and image lies within .* of tau = 0\.25 \(largest gap 0\.286 ± 0\.\d+\): chance",
     ):
         scheduler.step(GOLDEN, counts=100)
     assert scheduler.multipliers == {"audio": 0.5, "image": 1.0}  # the rule goes on as it would
@@ -577,3 +578,37 @@ def test_the_method_refuses_other_splits_and_use_before_attach():
     with pytest.raises(InputError, match=r"^the method has no optimizer yet: call attach\(optimizer\) first$"):
         MILESMethod().multipliers()
     MILESMethod().detach()
+
+
+def test_a_pair_that_chance_decides_is_named_even_where_another_gap_is_wider():
+    rule = MILESRule(("a", "b", "c"), tau=0.2)
+    rule.step({"multimodal": 0.8, "a": 0.8, "b": 0.3, "c": 0.62}, counts=300)
+    assert rule.history[0]["uncertain"] == [["a", "c"]]
+
+
+def test_nothing_is_uncertain_while_the_rule_waits():
+    rule = MILESRule(("audio", "image"), tau=0.25, start=1)
+    rule.step(GOLDEN, counts=100)
+    rule.step(GOLDEN, counts=100)
+    assert [record["uncertain"] for record in rule.history] == [[], [["audio", "image"]]]
+
+
+def test_a_score_of_zero_changes_nothing_under_smoothing_either():
+    rule = rule_after(SLOW_AUDIO, BALANCED, smoothing=0.5)
+    held = rule.multipliers
+    rule.step({"multimodal": 0.0, "audio": 0.9, "image": 0.0})
+    assert rule.history[-1]["decision"] == "no signal"
+    assert rule.multipliers == held
+
+
+@pytest.mark.parametrize("score", [None, "x", [0.1, 0.2]])
+def test_a_score_that_is_no_number_is_named(optimizer, score):
+    with pytest.raises(InputError, match=r"the score of 'audio' is .* \(epoch 1\): a number is needed"):
+        MILES(optimizer).step({"multimodal": 0.9, "audio": score, "image": 0.4})
+
+
+@pytest.mark.parametrize("options", [{"tau": "0.2"}, {"mu": True}, {"every": True}, {"smoothing": None}])
+def test_a_mistyped_hyper_parameter_leaves_the_optimizer_free(optimizer, options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        MILES(optimizer, **options)
+    MILES(optimizer)

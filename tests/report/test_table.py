@@ -49,7 +49,7 @@ def test_text_is_the_papers_table():
         "vanilla            98.4   98.5   53.9              +44.6",
         "MILES             *99.8   98.8   84.9              +13.9",
         "",
-        "* best multimodal score. One run per row.",
+        "* best multimodal score. One run per row: differences may be chance.",
     ]
 
 

@@ -16,6 +16,7 @@ from equimodal.data.base import Splits
 from equimodal.errors import InputError, TrainingDiverged
 from equimodal.groups import modality_groups
 from equimodal.methods.base import Method
+from equimodal.methods.joint import Joint
 from equimodal.methods.miles import MILESMethod
 from equimodal.methods.unimodal import Unimodal
 from equimodal.nn import Prediction
@@ -567,3 +568,62 @@ def test_targets_that_do_not_suit_the_model_are_refused():
 def test_a_single_sample_is_enough():
     finished = fit(network(), samples(1, 1), samples(1, 2), epochs=1, device="cpu")
     assert set(finished.history[0]["scores"]["val"].values()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "AdamW"}, "optimizer = 'AdamW': a function of parameter groups is needed"),
+        ({"scheduler": "StepLR"}, "scheduler = 'StepLR': a function of the optimizer is needed"),
+        ({"autocast": "bfloat16"}, "autocast = 'bfloat16': a type such as torch.bfloat16"),
+        ({"method": "unimodal"}, "method 'unimodal' lacks its option 'modality'"),
+        ({"method": Joint}, "a name, or an equimodal.methods.Method"),
+        ({"groups": {"override": {}}}, "unknown key 'override': did you mean 'overrides'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_in_one_line(options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(epochs=1, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_method_draws_while_it_builds_follows_the_seed():
+    class Draws(Joint):
+        def build(self, model, criterion=None):
+            self.drawn = torch.rand(())
+            return super().build(model, criterion)
+
+    torch.manual_seed(7)
+    first, again, other = Draws(), Draws(), Draws()
+    for method, seed in ((first, 0), (again, 0), (other, 1)):
+        run(method=method, epochs=1, seed=seed)
+    assert first.drawn == again.drawn != other.drawn
+
+
+class OneModality(Joint):
+    """Steps one modality at a time, or one that is not there."""
+
+    def __init__(self, only):
+        self.only = only
+
+    def update(self, step):
+        step.zero_grad()
+        for batch in step.batches:
+            step.backward(self.combine(self.losses(step.forward(batch), batch)), batch)
+        step.step(only=self.only)
+        self.left = [parameter.grad is not None for parameter in step.parameters.of("image")]
+
+
+def test_a_step_of_one_modality_leaves_the_others_and_their_gradients():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    method = OneModality("audio")
+    run(model=model, method=method, epochs=1)
+    moved = {name.split(".")[1] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"audio"}
+    assert all(method.left)
+
+
+def test_a_step_of_an_unknown_modality_is_refused():
+    with pytest.raises(InputError, match="no parameter group carries modality 'audi': did you mean 'audio'"):
+        run(method=OneModality("audi"), epochs=1)

@@ -280,12 +280,49 @@ def test_a_method_whose_state_cannot_be_saved_is_refused_in_the_first_epoch(tmp_
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
-def test_a_folder_cannot_hold_two_runs_at_once_by_mistake(tmp_path):
-    folder = RunFolder(tmp_path / "run", {"seed": 0})
-    folder.open()
-    RunFolder(tmp_path / "run", {"seed": 0}).open()
+def test_two_processes_cannot_write_to_one_folder(tmp_path):
+    first = RunFolder(tmp_path / "run", {"seed": 0})
+    first.open()
+    with pytest.raises(InputError, match="another process is at work on the run in"):
+        RunFolder(tmp_path / "run", {"seed": 0}).open()
+    first.close()
+    again = RunFolder(tmp_path / "run", {"seed": 0})
+    again.open()
+    again.close()
     with pytest.raises(InputError, match="seed = 0 there, 1 here"):
         RunFolder(tmp_path / "run", {"seed": 1}).open()
+
+
+def test_a_run_lets_go_of_its_folder_however_it_ends(tmp_path):
+    def cut(record):
+        raise Killed
+
+    with pytest.raises(Killed):
+        start(tmp_path / "run", on_epoch=cut)
+    folder = RunFolder(tmp_path / "run", {})
+    folder._take()
+    folder.close()
+
+
+def test_a_configuration_that_was_altered_is_noticed(tmp_path):
+    start(tmp_path / "run")
+    file = tmp_path / "run" / "config.yaml"
+    file.write_text(file.read_text().replace('"epochs": 3', '"epochs": 4').replace('"seed": 0', '"seed": 99'))
+    refused(tmp_path / "run", "config.yaml was altered after the run began")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "{}", "{", ""])
+def test_a_damaged_result_is_noticed(tmp_path, content):
+    start(tmp_path / "run")
+    (tmp_path / "run" / "result.json").write_text(content)
+    refused(tmp_path / "run", "result.json is missing or altered: remove the file 'complete'")
+
+
+def test_a_record_that_is_no_mapping_counts_as_cut_off(tmp_path):
+    start(tmp_path / "run")
+    (tmp_path / "run" / "complete").unlink()
+    (tmp_path / "run" / "metrics.jsonl").write_text("[1]\n")
+    refused(tmp_path / "run", "metrics.jsonl lacks epoch 1")
 
 
 WITHOUT_NUMPY = """

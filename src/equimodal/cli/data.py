@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     parser.add_argument("words", nargs="*", metavar="[fetch] NAME", help="the data set, and whether to fetch it")
-    parser.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where fetched files go; default the cache")
+    parser.add_argument("--to", type=folder, metavar="FOLDER", help="where fetched files go; default the cache")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
 
     if action == "fetch":
         with _shown("equimodal.data"):
-            place = datasets.get(name)().fetch(arguments.data_dir)
+            place = datasets.get(name)().fetch(arguments.to)
         say(f"{name}: verified in {place}")
         return 0
     chosen = [datasets.get(name)] if name else list(datasets.classes().values())

@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     _check_folder(arguments.out, plan)
     sizes = f"{len(data[1].train)} training, {len(data[1].val)} validation and {len(data[1].test)} test samples"
     say(textwrap.fill(f"{arguments.dataset}: {sizes} of {' + '.join(modalities)}.", 80))
-    say(f"Shown per epoch: validation {data[0].metric} in percent, utilization gap and")
-    say("effective learning rates.")
+    say(f"Shown per epoch: validation {data[0].metric} in percent and utilization gap after")
+    say("it, and the effective learning rates that it was trained with.")
     for number_, (name, method) in enumerate(plan.items(), start=1):
         config = resolve({**shared, "method": method})
         shown = (method["modality"],) if "modality" in method else modalities

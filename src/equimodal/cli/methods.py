@@ -90,12 +90,7 @@ def _meaning(method: Any, option: str) -> str:
 
 
 def _range(distribution: Any) -> str:
-    values = vars(distribution)
-    if {"low", "high"} <= values.keys():
-        return f"{values['low']:g} to {values['high']:g}" + (
-            ", evenly in its logarithm" if type(distribution).__name__ == "LogUniform" else ""
-        )
-    return ", ".join(map(repr, values["values"])) if "values" in values else repr(distribution)
+    return str(distribution)
 
 
 def _filled(text: str, indent: int = 0) -> str:

@@ -132,7 +132,7 @@ class Method(Configurable):
         for modality, logits in prediction.unimodal.items():
             loss = self.criterion(logits, batch.targets)
             mask = batch.present.get(modality)
-            losses[modality] = loss.mean() if mask is None else (loss * mask).sum() / mask.sum().clamp(min=1)
+            losses[modality] = loss.mean() if mask is None else loss.where(mask, 0).sum() / mask.sum().clamp(min=1)
         return losses
 
     def combine(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -173,6 +173,13 @@ class Method(Configurable):
 
     def multipliers(self) -> dict[str, float]:
         """Return the learning-rate multipliers in force, by modality; empty where the method has none."""
+        return {}
+
+    def acted_on(self) -> dict[str, Any]:
+        """Return the ``utilization`` and the ``gap`` that the method acted on at the last epoch's end, for the record.
+
+        Empty where it looks at neither; the record then has those of the validation split.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:

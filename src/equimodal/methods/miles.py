@@ -52,36 +52,42 @@ def slower(joint: float, first: float, second: float, tau: float) -> Literal["ne
     return "second" if u_first < u_second else "first"
 
 
-def sampling_error(scores: Scores, counts: int | Mapping[str, int]) -> float:
-    r"""Return a 95 % margin of the largest utilization gap, were the samples drawn anew.
+def sampling_errors(scores: Scores, counts: int | Mapping[str, int]) -> dict[tuple[str, str], float]:
+    r"""Return a 95 % margin of every pair's utilization gap, were the samples drawn anew.
 
     Every score is taken as a proportion of independent samples and the scores as independent of each other, which errs on the wide side
     because heads agree on easy samples. To first order, with :math:`v_k = s_k (1 - s_k) / n_k`,
 
     .. math:: 1.96\,\sqrt{v_i + v_j + \delta_{ij}^2\, v} \; / \; s
 
-    >>> round(sampling_error({"multimodal": 0.8, "audio": 0.5, "image": 0.7}, 100), 3)
-    0.168
+    >>> {pair: round(margin, 3) for pair, margin in sampling_errors({"multimodal": 0.8, "audio": 0.5, "image": 0.7}, 100).items()}
+    {('audio', 'image'): 0.168}
 
     :param scores: accuracies or other proportions between 0 and 1.
     :param counts: the number of samples behind every score, or behind each by name.
     :raises InputError: for a score outside 0 to 1 or a count below 1.
     """
     values = checked_scores(scores)
-    sizes = dict.fromkeys(values, counts) if isinstance(counts, int) else dict(counts)
+    sizes = dict(counts) if isinstance(counts, Mapping) else dict.fromkeys(values, counts)
     variance = {}
     for name, score in values.items():
-        if name not in sizes or sizes[name] < 1:
+        if name not in sizes or not int(sizes[name]) >= 1:
             raise InputError(f"the sample count of {name!r} is {sizes.get(name)}: give a whole number of at least 1")
         if not 0.0 <= score <= 1.0:
             raise InputError(
                 f"the score of {name!r} is {score}: sampling errors are known for proportions between 0 and 1 only; leave counts out"
             )
-        variance[name] = score * (1.0 - score) / sizes[name]
-    gaps = pairwise_gaps(values)
-    first, second = max(gaps, key=gaps.__getitem__)
-    gap = gaps[first, second]
-    return 1.96 * math.sqrt(variance[first] + variance[second] + gap**2 * variance[MULTIMODAL]) / values[MULTIMODAL]
+        variance[name] = score * (1.0 - score) / int(sizes[name])
+    return {
+        (first, second): 1.96 * math.sqrt(variance[first] + variance[second] + gap**2 * variance[MULTIMODAL]) / values[MULTIMODAL]
+        for (first, second), gap in pairwise_gaps(values).items()
+    }
+
+
+def sampling_error(scores: Scores, counts: int | Mapping[str, int]) -> float:
+    """Return the margin of the largest utilization gap; see :func:`sampling_errors`."""
+    gaps = pairwise_gaps(scores)
+    return sampling_errors(scores, counts)[max(gaps, key=gaps.__getitem__)]
 
 
 class _Pair(NamedTuple):
@@ -111,11 +117,11 @@ class MILESRule:
     ) -> None:
         if len(modalities) < 2:
             raise InputError(f"MILES balances at least two modalities, got {', '.join(modalities) or 'none'}")
-        _check(0.0 <= tau <= 1.0, "tau", tau, "a number from 0 to 1")
-        _check(0.0 < mu <= 1.0, "mu", mu, "a number above 0 and at most 1 (1 disables MILES)")
-        _check(isinstance(every, int) and every >= 1, "every", every, "a whole number of epochs of at least 1")
-        _check(isinstance(start, int) and start >= 0, "start", start, "a whole number of epochs of at least 0")
-        _check(0.0 <= smoothing < 1.0, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
+        _check(_is_number(tau) and 0.0 <= tau <= 1.0, "tau", tau, "a number from 0 to 1")
+        _check(_is_number(mu) and 0.0 < mu <= 1.0, "mu", mu, "a number above 0 and at most 1 (1 disables MILES)")
+        _check(_is_number(every) and isinstance(every, int) and every >= 1, "every", every, "a whole number of epochs of at least 1")
+        _check(_is_number(start) and isinstance(start, int) and start >= 0, "start", start, "a whole number of epochs of at least 0")
+        _check(_is_number(smoothing) and 0.0 <= smoothing < 1.0, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
         self.modalities = tuple(modalities)
         self.tau = tau
         self.mu = mu
@@ -148,15 +154,15 @@ class MILESRule:
         seen = values
         if self.smoothing and self._smoothed:
             seen = {name: self.smoothing * self._smoothed[name] + (1.0 - self.smoothing) * value for name, value in values.items()}
-        margin = sampling_error(seen, counts) if counts is not None and has_signal(seen) else None
+        margins = sampling_errors(seen, counts) if counts is not None and has_signal(seen) else {}
         self._smoothed = seen
-        if not has_signal(seen):
+        if not has_signal(values) or not has_signal(seen):
             decision = "no signal"
         elif epoch <= self.start or (epoch - self.start) % self.every:
             decision = "waiting"
         else:
             decision = self._apply(seen)
-        self._record(epoch, values, seen, decision, margin)
+        self._record(epoch, values, seen, decision, margins)
         return self.multipliers
 
     def _apply(self, scores: Mapping[str, float]) -> str:
@@ -173,26 +179,26 @@ class MILESRule:
                 slowed.add(second)
         return f"slow {', '.join(name for name in self.modalities if name in slowed)}" if slowed else "balanced"
 
-    def _record(self, epoch: int, scores: dict[str, float], seen: dict[str, float], decision: str, margin: float | None) -> None:
+    def _record(self, epoch: int, scores: dict[str, float], seen: dict[str, float], decision: str, margins: Mapping[Any, float]) -> None:
         signal = has_signal(seen)
-        gap = max(pairwise_gaps(seen).values()) if signal else None
+        gaps = pairwise_gaps(seen)
+        widest = max(gaps, key=gaps.__getitem__)
         record: dict[str, Any] = {
             "epoch": epoch,
             "scores": scores,
             "utilization": conditional_utilization(seen) if signal else dict.fromkeys(self.modalities),
-            "gap": gap,
+            "gap": gaps[widest] if signal else None,
             "multipliers": self.multipliers,
             "decision": decision,
         }
         if self.smoothing:
             record["smoothed"] = seen
-        if margin is not None and gap is not None:
-            record["margin"] = margin
+        if margins:
+            record["margin"] = margins[widest]
+            # Only where the rule was applied has chance decided anything.
+            decided = decision not in ("waiting", "no signal")
+            record["uncertain"] = [[*pair] for pair, margin in margins.items() if decided and abs(gaps[pair] - self.tau) <= margin]
         self.history.append(record)
-
-    def is_uncertain(self, record: Mapping[str, Any]) -> bool:
-        """Tell whether a record's gap lies so close to τ that the sampling error decides on which side."""
-        return "margin" in record and abs(record["gap"] - self.tau) <= record["margin"]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the pairs' multipliers, the smoothed scores and the history, as plain numbers, strings, lists and dicts."""
@@ -224,6 +230,10 @@ class MILESRule:
         if not sound or pairs.keys() != self._pairs.keys() or (smoothed and smoothed.keys() != {MULTIMODAL, *modalities}):
             raise InputError("this state of MILES is damaged (its pairs or scores do not fit its modalities): use an earlier checkpoint")
         self._pairs, self._smoothed, self.history = pairs, smoothed, history
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check(valid: bool, name: str, value: object, wanted: str) -> None:
@@ -275,8 +285,7 @@ class MILES:
         modality's learning rate is adjusted per epoch" also admits this reading. Tables II to VI hold final scores and Figure 2 a run in
         which one modality is slowed, so no figure of the paper tells the two apart.
     :param every: apply the rule every so many epochs (default 1, as in the paper), keeping the multipliers in between.
-    :param start: number of first epochs in which all multipliers stay 1 (default 0, as in the paper), e.g. while another scheduler
-        warms up.
+    :param start: number of first epochs whose scores change nothing (default 0, as in the paper), e.g. while another scheduler warms up.
     :param smoothing: weight of the past in an exponential moving average of the scores, 0 (off, as in the paper) to below 1.
     :raises InputError: for a hyper-parameter out of range, an optimizer without tagged groups or with fewer than two modalities, or
         one whose rates are already multiplied by modality.
@@ -304,7 +313,7 @@ class MILES:
             self._rule = MILESRule(
                 self._actuator.modalities, tau, mu, restore_other=restore_other, every=every, start=start, smoothing=smoothing
             )
-        except InputError:
+        except BaseException:
             self._actuator.detach()
             raise
         self.optimizer = optimizer
@@ -352,12 +361,13 @@ class MILES:
         self._actuator.set(self._rule.step(scores, counts))
         record = self._rule.history[-1]
         record["learning_rates"] = self._actuator.rates_by_modality()
-        if self._rule.is_uncertain(record) and not any(map(self._rule.is_uncertain, self._rule.history[:-1])):
+        if record.get("uncertain") and not any(earlier.get("uncertain") for earlier in self._rule.history[:-1]):
             # Last of all, so that the epoch stands also where warnings are raised as errors.
+            pairs = ", ".join(f"{first} and {second}" for first, second in record["uncertain"])
             warnings.warn(
-                f"epoch {record['epoch']}: the utilization gap {record['gap']:.3f} lies within its sampling error "
-                f"±{record['margin']:.3f} of tau = {self.tau}: chance decides whether a modality is slowed; use more validation samples, "
-                "smoothing, or another tau (said once; history holds the margin of every epoch)",
+                f"epoch {record['epoch']}: the utilization gap of {pairs} lies within its sampling error of tau = {self.tau} (largest gap "
+                f"{record['gap']:.3f} ± {record['margin']:.3f}): chance decides whether a modality is slowed; use more validation samples, "
+                "smoothing, or another tau (said once; history names the pairs of every epoch)",
                 UncertainGapWarning,
                 stacklevel=2,
             )
@@ -453,8 +463,12 @@ class MILESMethod(Method):
         self.scheduler.step(context.scores[self.split])
 
     def multipliers(self) -> dict[str, float]:
-        """Return the multipliers in force."""
-        return self.scheduler.multipliers
+        """Return the rule's multipliers: those in force during a run, and after it the last ones."""
+        return self.scheduler._rule.multipliers
+
+    def acted_on(self) -> dict[str, Any]:
+        """Return the utilization and the gap that the rule saw, which are those of ``split``, smoothed where asked for."""
+        return {key: self.scheduler.history[-1][key] for key in ("utilization", "gap")}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scheduler's state."""

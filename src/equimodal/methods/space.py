@@ -37,6 +37,9 @@ class Uniform(Distribution):
         """Draw one value."""
         return generator.uniform(self.low, self.high)
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
     def __contains__(self, value: object) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
 
@@ -49,6 +52,9 @@ class LogUniform(Uniform):
         """Draw one value."""
         return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}, evenly in its logarithm"
+
 
 @dataclass(frozen=True)
 class Choice(Distribution):
@@ -59,6 +65,9 @@ class Choice(Distribution):
     def sample(self, generator: random.Random) -> Any:
         """Draw one value."""
         return generator.choice(self.values)
+
+    def __str__(self) -> str:
+        return ", ".join(map(repr, self.values))
 
     def __contains__(self, value: object) -> bool:
         return value in self.values

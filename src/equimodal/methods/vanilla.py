@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from equimodal.errors import InputError
 from equimodal.groups import ParameterRegistry, modality_modules
 from equimodal.methods.base import Method
 from equimodal.nn.prediction import Routes
@@ -44,5 +45,11 @@ class Vanilla(Method):
     def clipped(self, model: nn.Module) -> Iterable[nn.Parameter]:
         """Leave the probes out."""
         registry = ParameterRegistry(modality_modules(model))
+        for modality in registry.modalities:
+            if not registry.of(modality, "head"):
+                raise InputError(
+                    f"modality_modules() of {type(model).__name__} does not say which module is the head of {modality!r}: give "
+                    "{'encoder': ..., 'head': ...}, because clipping leaves vanilla's probes out"
+                )
         probes = {parameter for modality in registry.modalities for parameter in registry.of(modality, "head")}
         return [parameter for parameter in model.parameters() if parameter not in probes]

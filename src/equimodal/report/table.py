@@ -77,7 +77,7 @@ class ResultTable:
         """How many runs stand behind a row, and what the signs mean."""
         counts = sorted({row.count for row in self.rows})
         if counts in ([], [1]):
-            return "One run per row."
+            return "One run per row: differences may be chance."
         runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         alone = "; a row of one run has no interval" if counts[0] == 1 else ""
         return f"Means over {runs} runs per row, ± half of the 95 % interval (Student's t){alone}."
@@ -200,7 +200,7 @@ def group_rows(runs: Iterable[RunRecord], modalities: Iterable[str], split: str 
     ────────────────────────────────────────────────────
     vanilla        98.4   98.5   53.9              +44.6
     <BLANKLINE>
-    One run per row.
+    One run per row: differences may be chance.
 
     :param runs: in the order of the rows.
     :param modalities: all modalities, the strongest first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -136,7 +137,8 @@ class _DatasetSource(_IndexedSource):
             joined = default_collate(parts)
         except (TypeError, RuntimeError, KeyError) as error:
             raise InputError(f"samples of the {self.name} split cannot be joined to a batch: {str(error).splitlines()[0]}") from None
-        return as_batch(joined, self.name, self.check).to(self.device)
+        batch = as_batch(joined, self.name, self.check)
+        return dataclasses.replace(batch, indices=torch.as_tensor(list(numbers))).to(self.device)
 
 
 class _LoaderSource(Source):
@@ -193,6 +195,9 @@ def as_batch(item: Any, name: str, check: Check) -> Batch:
     if not isinstance(batch.targets, Tensor):
         raise InputError(f"{where} has targets of type {type(batch.targets).__name__}: give a tensor")
     check(batch.targets, where)
+    for modality, mask in batch.present.items():
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (len(batch),):
+            raise InputError(f"{where} has a presence mask of {modality!r} that is no torch.bool tensor [{len(batch)}]")
     for modality, value in batch.inputs.items():
         map_tensors(lambda tensor, modality=modality: _as_long(tensor, batch, f"{where}: {modality!r}"), value)  # type: ignore[misc]
     return batch

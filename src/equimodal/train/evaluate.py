@@ -65,8 +65,9 @@ def evaluate(
             if head in available:
                 loss = task.loss(available[head].float(), batch.targets)
                 mask = batch.present.get(head)
-                weights = torch.ones_like(loss) if mask is None else mask.to(loss.dtype)
-                sums[index] += torch.stack([(loss * weights).sum(), weights.sum()])
+                if mask is None:
+                    mask = torch.ones_like(loss, dtype=torch.bool)
+                sums[index] += torch.stack([loss.where(mask, 0).sum(), mask.sum().to(loss.dtype)])
     model.train(training)
     metrics_by_head = scorer.compute()
     totals = all_sum(sums).cpu()

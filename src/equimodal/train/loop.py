@@ -6,8 +6,8 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from equimodal.errors import InputError, TrainingDiverged
+from equimodal._configurable import construct
+from equimodal.errors import InputError, TrainingDiverged, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
 from equimodal.methods.base import EpochContext
 from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
-from equimodal.tasks import Task, get_task
+from equimodal.tasks import get_task
 from equimodal.train import processes
 from equimodal.train.batches import Source, make_source
 from equimodal.train.describe import describe
@@ -110,7 +111,7 @@ def fit(
     scheduler_interval: str = "epoch",
     groups: Mapping[str, Any] | None = None,
     batch_size: int = 64,
-    task: str | Task = "single-label",
+    task: str = "single-label",
     metric: str | None = None,
     seed: int = 0,
     accumulate: int = 1,
@@ -140,7 +141,8 @@ def fit(
 
     :param model: a :class:`equimodal.nn.JointFusion`, or any module that takes inputs by modality, returns a
         :class:`equimodal.nn.Prediction`, and names its parts in ``modality_modules()``. Trained in place.
-    :param train: a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or a loader of such batches.
+    :param train: a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or a loader of such batches. Random
+        augmentation in a loader's workers is resumed bit by bit only without ``persistent_workers``.
     :param val: the split that rules and selection see.
     :param test: the split that is read once, with the weights of the best epoch; may be left out.
     :param epochs: how many epochs to train.
@@ -168,18 +170,18 @@ def fit(
     :raises InputError: for bad arguments, data or an unusable folder.
     :raises TrainingDiverged: when a training or validation loss is NaN or infinite; the last good checkpoint stays.
     """
-    _check_arguments(
-        epochs=epochs, batch_size=batch_size, accumulate=accumulate, clip=clip, stop=stop, scheduler_interval=scheduler_interval
-    )
-    method = methods.get(method)() if isinstance(method, str) else method
-    task = get_task(task) if isinstance(task, str) else task
-    metric = task.metric(metric)
+    _check_arguments(epochs, batch_size, accumulate, clip, stop, scheduler, scheduler_interval, autocast)
+    method = _the_method(method)
+    kind = get_task(task)
+    metric = kind.metric(metric)
     device = the_device(device)
     splits = {"train": train, "val": val, **({} if test is None else {"test": test})}
-    with deterministic(threads), _released(method):
-        model = method.build(model, task.loss).to(device)
+    with deterministic(threads), ExitStack() as at_the_end:
+        at_the_end.callback(method.detach)
+        torch.manual_seed(derived_seed(seed, "build"))
+        model = method.build(model, kind.loss).to(device)
         heads = (MULTIMODAL, *_modalities(model))
-        check = functools.partial(task.check, outputs=getattr(model, "num_outputs", None))
+        check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
         sources = {name: make_source(data, name, check, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
         method.attach(state.optimizer)
@@ -189,12 +191,14 @@ def fit(
         if config is None and out is None:
             config = {"method": method.name, "seed": seed}
         elif config is None:
-            settings = {"scheduler_interval": scheduler_interval, "task": task.name, "metric": metric, "seed": seed, "clip": clip}
+            settings = {"scheduler_interval": scheduler_interval, "task": task, "metric": metric, "seed": seed, "clip": clip}
             counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
             settings |= {**counts, "autocast": autocast, "device": device.type}
             config = describe(state.model, state.optimizer, state.scheduler, method, splits, settings)
         folder = None if out is None else RunFolder(out, dict(config))
-        found_complete = _resume(folder, state, device)
+        if folder is not None:
+            at_the_end.callback(folder.close)
+        found_complete = _resume(folder, state)
 
         while state.epoch < epochs and state.stopped is None and not found_complete:
             started = time.perf_counter()
@@ -202,20 +206,20 @@ def fit(
             torch.manual_seed(derived_seed(seed, "noise", context.epoch, processes.rank()))
             method.epoch_start(context)
             in_force = {"multipliers": method.multipliers(), "learning_rates": effective_rates(state.optimizer)}
-            trained = _train_epoch(step, sources["train"], context.epoch, accumulate, Scorer(task, heads, (metric,), device), every_step)
-            checked = evaluate(model, sources["val"], task, heads, (metric,), device, autocast)
+            trained = _train_epoch(step, sources["train"], context.epoch, accumulate, Scorer(kind, heads, (metric,), device), every_step)
+            checked = evaluate(model, sources["val"], kind, heads, (metric,), device, autocast)
             for split, evaluation in (("train", trained), ("val", checked)):
                 context.scores[split] = {head: values[metric] for head, values in evaluation.metrics.items()}
                 context.losses[split], context.counts[split] = evaluation.losses, evaluation.samples
             _check_losses(checked, metric, context.epoch)
-            method.epoch_end(context)
             if state.scheduler is not None and every_step is None:
                 _step_scheduler(state.scheduler, context)
+            method.epoch_end(context)
             record = {
                 "epoch": context.epoch,
                 "scores": context.scores,
                 "losses": context.losses,
-                **_utilization(context.scores["val"]),
+                **(method.acted_on() or _utilization(context.scores["val"])),
                 **in_force,
                 "seconds": processes.mean(time.perf_counter() - started),
             }
@@ -223,12 +227,12 @@ def fit(
             if on_epoch is not None:
                 on_epoch(state.history[-1])
 
-        _load_best(state, folder, device)
+        _load_best(state, folder)
         if folder is not None and found_complete:
             result = folder.result()
         else:
             torch.manual_seed(derived_seed(seed, "noise", 0, processes.rank()))  # a loader may shuffle even here
-            final = {name: evaluate(model, source, task, heads, task.metrics, device, autocast) for name, source in sources.items()}
+            final = {name: evaluate(model, source, kind, heads, kind.metrics, device, autocast) for name, source in sources.items()}
             result = _result(config, state, metric, {name: evaluation.metrics for name, evaluation in final.items()})
             if folder is not None and processes.rank() == 0:
                 folder.finish(result)
@@ -237,13 +241,12 @@ def fit(
     return Run(model, state.history, result, method, folder.path if folder else None, found_complete)
 
 
-@contextmanager
-def _released(method: Method) -> Iterator[None]:
-    """Let the method go of the optimizer at the end, come what may."""
-    try:
-        yield
-    finally:
-        method.detach()
+def _the_method(method: str | Method) -> Method:
+    if isinstance(method, str):
+        return construct(methods.get(method), {}, f"method {method!r}")
+    if not isinstance(method, Method):
+        raise InputError(f"method = {method!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
+    return method
 
 
 def _modalities(model: nn.Module) -> tuple[str, ...]:
@@ -303,31 +306,32 @@ def _finish_epoch(state: _State, record: Record, context: EpochContext, stop: An
         if best:
             state.best_model = copy.deepcopy(state.model.state_dict())
     elif processes.rank() == 0:
-        folder.add_epoch(state.history[-1])
+        folder.write_epochs(state.history)
         if best:
             folder.save("best.pt", {"epoch": state.epoch, "model": state.model.state_dict()})
         folder.save("last.pt", state.state_dict())
 
 
-def _resume(folder: RunFolder | None, state: _State, device: torch.device) -> bool:
+def _resume(folder: RunFolder | None, state: _State) -> bool:
     """Load what a folder holds of this run; return whether it is finished."""
     if folder is None:
         return False
     if processes.rank() == 0:
         folder.open()
     processes.barrier()
-    saved = folder.resume(device)
+    saved = folder.resume()
     processes.barrier()
     if processes.rank() == 0 and not folder.complete:
-        folder.trim(saved["history"] if saved is not None else [])
+        # Records that are newer than the last checkpoint go: their epochs run again and give the same numbers.
+        folder.write_epochs(saved["history"] if saved is not None else [])
     if saved is not None:
         state.load_state_dict(saved)
     return folder.complete
 
 
-def _load_best(state: _State, folder: RunFolder | None, device: torch.device) -> None:
+def _load_best(state: _State, folder: RunFolder | None) -> None:
     processes.barrier()
-    best = state.best_model if folder is None else folder.load("best.pt", device)["model"]
+    best = state.best_model if folder is None else folder.load("best.pt")["model"]
     if best is not None:
         state.model.load_state_dict(best)
 
@@ -344,6 +348,11 @@ def _make_optimizer(model: nn.Module, optimizer: Any, groups: Mapping[str, Any])
         if any(parameter not in own for group in optimizer.param_groups for parameter in group["params"]):
             raise InputError("the optimizer holds parameters that the method does not train: pass a function of parameter groups instead")
         return optimizer
+    if optimizer is not None and not callable(optimizer):
+        raise InputError(f"optimizer = {optimizer!r}: a function of parameter groups is needed, such as partial(torch.optim.SGD, lr=0.1)")
+    for key in groups:
+        if key not in ("overrides", "no_decay"):
+            raise InputError(f"groups has unknown key {key!r}: {nearest(str(key), ('overrides', 'no_decay'))}")
     if modality_modules(model):
         built = modality_groups(model, **groups)
     else:
@@ -390,7 +399,13 @@ def _result(config: Mapping[str, Any], state: _State, metric: str, metrics: Mapp
     return result
 
 
-def _check_arguments(*, epochs: Any, batch_size: Any, accumulate: Any, clip: Any, stop: Any, scheduler_interval: Any) -> None:
+def _check_arguments(
+    epochs: Any, batch_size: Any, accumulate: Any, clip: Any, stop: Any, scheduler: Any, scheduler_interval: Any, autocast: Any
+) -> None:
+    if scheduler is not None and not callable(scheduler):
+        raise InputError(f"scheduler = {scheduler!r}: a function of the optimizer is needed, such as partial(StepLR, step_size=10)")
+    if autocast is not None and not isinstance(autocast, torch.dtype):
+        raise InputError(f"autocast = {autocast!r}: a type such as torch.bfloat16 is needed, or None")
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} = {value!r}: a whole number of at least 1 is needed")

@@ -69,18 +69,42 @@ class RunFolder:
         self.config = plain(config)
         self.identity = identity(config)
         self._verified: set[str] = set()
+        self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folder, or recognise the run that it holds."""
+        """Make the folder, or recognise the run that it holds, and keep other processes from writing to it until :meth:`close`."""
         config_file = self.path / "config.yaml"
+        if not config_file.exists():
+            self._make()
+        self._take()
         if config_file.exists():
             self._recognise(config_file)
         else:
-            self._make(config_file)
+            write_whole(config_file, _json({"format": FORMAT, "identity": self.identity, **self.config}))
         if not (self.path / "environment.json").exists():
             write_whole(self.path / "environment.json", _json(environment()))
 
-    def _make(self, config_file: Path) -> None:
+    def close(self) -> None:
+        """Let other processes write to the folder again; the end of the process does so too, however it ends."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows has other locks
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise InputError(f"another process is at work on the run in {self.path}: wait for it, or choose another folder") from None
+        except OSError:  # a file system without locks
+            self.close()
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             others = [entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp")]
@@ -88,7 +112,6 @@ class RunFolder:
             raise InputError(f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out") from None
         if others:
             raise InputError(f"{self.path} holds {min(others)!r} and no run: choose an empty or new folder")
-        write_whole(config_file, _json({"format": FORMAT, "identity": self.identity, **self.config}))
 
     def _recognise(self, config_file: Path) -> None:
         try:
@@ -101,6 +124,8 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds a run of format {found.get('format')}; this version reads format {FORMAT}: choose another folder"
             )
+        if found["identity"] != identity({key: value for key, value in found.items() if key not in ("format", "identity")}):
+            raise InputError(f"{config_file} was altered after the run began: choose another folder, or remove that run")
         if found["identity"] != self.identity:
             difference = _first_difference(found, self.config)
             raise InputError(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
@@ -116,46 +141,43 @@ class RunFolder:
         records = []
         for line in file.read_text(errors="replace").splitlines() if file.exists() else []:
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(record, dict):
+                break
+            records.append(record)
         return records
 
-    def add_epoch(self, record: dict[str, Any]) -> None:
-        """Append an epoch's record, the whole line or nothing of it."""
-        file = self.path / "metrics.jsonl"
-        before = file.read_bytes() if file.exists() else b""
-        write_whole(file, before + f"{json.dumps(plain(record))}\n".encode())
+    def write_epochs(self, records: list[dict[str, Any]]) -> None:
+        """Write the records of all epochs, whole or not at all."""
+        write_whole(self.path / "metrics.jsonl", "".join(f"{json.dumps(plain(record))}\n" for record in records))
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Save a checkpoint."""
         save_checkpoint(self.path / name, {"format": FORMAT, "identity": self.identity, **state}, verify=name not in self._verified)
         self._verified.add(name)
 
-    def load(self, name: str, device: torch.device | str) -> dict[str, Any]:
-        """Load a checkpoint of this run.
+    def load(self, name: str) -> dict[str, Any]:
+        """Load a checkpoint of this run, on the CPU: an optimizer's step counters belong there, and the rest finds its device by itself.
 
         :raises InputError: when it is cut short or belongs to another run.
         """
-        state = load_checkpoint(self.path / name, device)
+        state = load_checkpoint(self.path / name)
         if state.get("identity") != self.identity:
             raise InputError(f"{self.path / name} belongs to another run: remove it to start this one anew")
         return state
 
-    def resume(self, device: torch.device | str) -> dict[str, Any] | None:
+    def resume(self) -> dict[str, Any] | None:
         """Return the last checkpoint, with the records of its epochs under ``"history"``, or None for a new run."""
         if not (self.path / "last.pt").exists():
             return None
-        state = self.load("last.pt", device)
+        state = self.load("last.pt")
         records = self.epochs()[: state["epoch"]]
         for number in range(1, state["epoch"] + 1):
             if len(records) < number or records[number - 1].get("epoch") != number:
                 raise InputError(f"{self.path / 'metrics.jsonl'} lacks epoch {number} of {state['epoch']}: remove the folder to start anew")
         return {**state, "history": records}
-
-    def trim(self, records: list[dict[str, Any]]) -> None:
-        """Drop records that are newer than the last checkpoint: their epochs run again and give the same numbers."""
-        write_whole(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records).encode())
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result and the marker."""
@@ -167,8 +189,10 @@ class RunFolder:
         try:
             found = json.loads((self.path / "result.json").read_text())
         except (OSError, ValueError):
-            raise InputError(f"{self.path / 'result.json'} is missing or altered: remove the file 'complete' to compute it again") from None
-        return dict(found)
+            found = None
+        if not isinstance(found, dict) or not {"scores", "best_epoch", "epochs"} <= found.keys():
+            raise InputError(f"{self.path / 'result.json'} is missing or altered: remove the file 'complete' to compute it again")
+        return found
 
 
 def _json(value: Any) -> bytes:

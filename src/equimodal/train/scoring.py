@@ -47,6 +47,7 @@ class Scorer:
     def __init__(self, task: Task, heads: Sequence[str], metrics: Sequence[str], device: torch.device) -> None:
         self.task = task
         self.heads = tuple(heads)
+        self._known = set(heads)
         self.metrics = tuple(task.metric(metric) for metric in metrics)
         self.device = device
         self._counts: Tensor | None = None  # [heads, ...], see the _count methods
@@ -58,6 +59,9 @@ class Scorer:
     def update(self, prediction: Prediction, targets: Tensor, present: Mapping[str, Tensor]) -> None:
         """Count one batch; a head counts only the samples in which its modality is present."""
         available = {MULTIMODAL: prediction.multimodal, **prediction.unimodal}
+        if len(self.heads) > 1 and not available.keys() <= self._known:
+            strangers = ", ".join(sorted(available.keys() - self._known))
+            raise InputError(f"the model returned unimodal predictions of {strangers}: its modalities are {', '.join(self.heads[1:])}")
         logits = torch.stack([available.get(head, prediction.multimodal) for head in self.heads]).detach()
         weights: Tensor | None = None
         if present or any(head not in available for head in self.heads):

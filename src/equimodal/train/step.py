@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from equimodal.errors import InputError
+from equimodal.errors import InputError, nearest
 from equimodal.groups import MODALITY_KEY, ParameterRegistry, modality_modules
 from equimodal.methods.base import Method
 from equimodal.nn.prediction import Prediction
+from equimodal.scores import MULTIMODAL
 from equimodal.train.processes import all_sum
 
 if TYPE_CHECKING:
@@ -141,15 +142,25 @@ class TrainingStep:
             self._losses[head] = total + loss.detach() * weight, weights + weight
 
     def step(self, only: str | None = None) -> None:
-        """Clip and take the optimizer's step."""
+        """Clip and take the optimizer's step, on one modality's parameters alone where ``only`` names it; the others keep their gradients.
+
+        :raises InputError: for a modality that no parameter group carries.
+        """
+        kept: list[tuple[nn.Parameter, Tensor | None]] = []
         if only is not None:
+            tags = {group.get(MODALITY_KEY, MULTIMODAL) for group in self.optimizer.param_groups}
+            if only not in tags:
+                raise InputError(f"no parameter group carries modality {only!r}: {nearest(only, tags)}")
             for group in self.optimizer.param_groups:
-                if group.get(MODALITY_KEY) != only:
-                    for parameter in group["params"]:
-                        parameter.grad = None
+                if group.get(MODALITY_KEY, MULTIMODAL) != only:
+                    kept += [(parameter, parameter.grad) for parameter in group["params"]]
+            for parameter, _ in kept:
+                parameter.grad = None
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.method.clipped(self._inner), self.clip)
         self.optimizer.step()
+        for parameter, gradient in kept:
+            parameter.grad = gradient
 
     def mean_losses(self, heads: Sequence[str]) -> dict[str, float]:
         """Return the epoch's mean loss by head over all processes; NaN where no sample has the modality."""
