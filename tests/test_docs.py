@@ -100,7 +100,7 @@ def test_examples_run(page, write_files):
             if file_of(block):
                 continue
             if "FOLDER" in text:
-                if not (DATA / "mnist").is_dir():
+                if not (DATA / "fsdd" / "fsdd_8khz_int16.npz").exists():
                     continue
                 text = text.replace("FOLDER", str(DATA))
             if text.startswith(">>>"):
