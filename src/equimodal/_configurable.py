@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from equimodal.errors import InputError, nearest
+from equimodal.errors import InputError, first_line, nearest
 
 __all__ = ["Configurable", "Registry", "construct", "matches", "option_defaults"]
 
@@ -87,7 +87,7 @@ def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping
     except InputError as error:
         raise InputError(f"{what}: {error}") from None
     except (TypeError, ValueError, AssertionError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
+        said = first_line(error)
         raise InputError(f"{what}: {_mistyped(cls, options) or said}") from None
     if (reason := _mistyped(cls, options)) is not None:
         raise InputError(f"{what}: {reason}")
@@ -204,7 +204,7 @@ class Registry(Generic[T]):
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except Exception as error:  # a user's module may fail in any way when it is run
-            said = next(iter(str(error).splitlines()), type(error).__name__)
+            said = first_line(error)
             raise InputError(f"{self.what} {path!r} cannot be imported: {said}") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise InputError(f"{self.what} {path!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")

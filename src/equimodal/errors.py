@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["InputError", "MissingDependency", "TrainingDiverged", "nearest", "require"]
+__all__ = ["InputError", "MissingDependency", "TrainingDiverged", "first_line", "nearest", "require"]
 
 
 class InputError(ValueError):
@@ -41,6 +41,15 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise MissingDependency(
             f"{module.partition('.')[0]} is needed here and is not installed; install it with: pip install 'equimodal[{extra}]'"
         ) from None
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return what another package's error says, in one line.
+
+    >>> first_line(ValueError("wrong size\nat ...")), first_line(KeyError())
+    ('wrong size', 'KeyError')
+    """
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

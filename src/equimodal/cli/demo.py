@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from equimodal.cli.parser import Parser, count, folder, no_more, number, say, whole_number
+from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, number, say, whole_number
 from equimodal.cli.progress import show_epochs
 from equimodal.errors import InputError, require
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     plan |= {name: {"name": name} for name in ("vanilla", "joint", "miles")}
     _check_folder(arguments.out, plan)
     sizes = f"{len(data[1].train)} training, {len(data[1].val)} validation and {len(data[1].test)} test samples"
-    say(textwrap.fill(f"{arguments.dataset}: {sizes} of {' + '.join(modalities)}.", 80))
+    say(textwrap.fill(f"{arguments.dataset}: {sizes} of {' + '.join(modalities)}.", WIDTH))
     say(f"Shown per epoch: validation {data[0].metric} in percent and utilization gap after")
     say("it, and the effective learning rates that it was trained with.")
     for number_, (name, method) in enumerate(plan.items(), start=1):

@@ -9,11 +9,10 @@ import textwrap
 import unicodedata
 from typing import Any
 
-from equimodal.cli.parser import Parser, no_more, say
+from equimodal.cli.parser import WIDTH, Parser, no_more, say
 
 __all__ = ["add_parser", "plain_text"]
 
-_WIDTH = 80
 _FIDELITY = {
     "exact": "exact: the source states everything that is implemented",
     "reconstructed": "reconstructed: the source leaves something open, which the text below names",
@@ -57,10 +56,10 @@ def _page(method: Any, name: str) -> list[str]:
         lines += ["", "options"]
         for option in method.option_names():
             default = f"default {defaults[option]!r}" if option in defaults else "required"
-            space = f"; searched: {_range(method.search_space[option])}" if option in method.search_space else ""
+            space = f"; searched: {method.search_space[option]}" if option in method.search_space else ""
             lines.append(f"  --method.{option}  ({default}{space})")
             if meaning := _meaning(method, option):
-                lines.append(textwrap.indent(textwrap.fill(meaning, _WIDTH - 6, break_on_hyphens=False), " " * 6))
+                lines.append(textwrap.indent(textwrap.fill(meaning, WIDTH - 6, break_on_hyphens=False), " " * 6))
     lines.append("")
     for label, text in {"source": getattr(method, "paper", None), "fidelity": _FIDELITY.get(getattr(method, "fidelity", ""))}.items():
         if text:
@@ -89,12 +88,8 @@ def _meaning(method: Any, option: str) -> str:
     return ""
 
 
-def _range(distribution: Any) -> str:
-    return str(distribution)
-
-
 def _filled(text: str, indent: int = 0) -> str:
-    return textwrap.fill(text, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def plain_text(markup: str) -> str:

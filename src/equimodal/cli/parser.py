@@ -11,7 +11,11 @@ from typing import Any, NoReturn
 
 from equimodal.errors import InputError, nearest
 
-__all__ = ["Parser", "count", "folder", "no_more", "number", "say", "whole_number"]
+__all__ = ["WIDTH", "Parser", "count", "cut", "folder", "no_more", "number", "say", "whole_number"]
+
+
+WIDTH = 80
+"""How many columns the output is made for."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,6 +85,11 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
     return value
+
+
+def cut(name: str, cell: int) -> str:
+    """Return a name that fits a cell: of a long one the beginning and the end, where names differ."""
+    return name if len(name) <= cell else f"{name[: cell - 4]}…{name[-3:]}"
 
 
 def say(text: str = "") -> None:

@@ -6,12 +6,11 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from equimodal.cli.parser import say
+from equimodal.cli.parser import WIDTH, cut, say
 from equimodal.scores import MULTIMODAL
 
 __all__ = ["show_epochs"]
 
-_WIDTH = 80
 _MISSING = "–"
 
 
@@ -28,7 +27,7 @@ def show_epochs(title: str, modalities: Sequence[str], epochs: int) -> Callable[
     def show(record: Mapping[str, Any]) -> None:
         nonlocal started
         if not started:
-            say(f"\n{textwrap.fill(title, _WIDTH)}")
+            say(f"\n{textwrap.fill(title, WIDTH)}")
             say(table.heading())
             started = True
         say(table.line(record))
@@ -44,12 +43,14 @@ class _Table:
         self.first = max(7, 2 * len(str(epochs)) + 1)
         # Wide columns where they fit, then narrow ones, then the rates on a line of their own.
         for self.cell, self.one_line in ((10, True), (8, True), (8, False)):
-            if len(self.heading().splitlines()[0]) <= _WIDTH:
+            if len(self.heading().splitlines()[0]) <= WIDTH:
                 break
 
     def heading(self) -> str:
         named = [name if name != MULTIMODAL or len(name) <= self.cell else "multi" for name in self.heads]
-        return self._joined("epoch", map(self._cut, named), "gap", [self._cut(f"lr {name}") for name in self.modalities])
+        return self._joined(
+            "epoch", [cut(name, self.cell) for name in named], "gap", [cut(f"lr {name}", self.cell) for name in self.modalities]
+        )
 
     def line(self, record: Mapping[str, Any]) -> str:
         scores = [_shown(record["scores"]["val"].get(head), _percent) for head in self.heads]
@@ -64,10 +65,6 @@ class _Table:
         if self.one_line:
             return f"{line}  {cells}"
         return line if epoch == "epoch" else f"{line}\n{'lr'.rjust(self.first)} {' ' * self.cell} {cells}"
-
-    def _cut(self, name: str) -> str:
-        """Return a name that fits a cell: of a long one the beginning and the end, where names differ."""
-        return name if len(name) <= self.cell else f"{name[: self.cell - 4]}…{name[-3:]}"
 
 
 def _shown(value: float | None, form: Callable[[float], str]) -> str:

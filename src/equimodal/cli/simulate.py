@@ -9,13 +9,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from equimodal.cli.parser import Parser, count, folder, no_more, number, say, whole_number
+from equimodal.cli.parser import WIDTH, Parser, count, cut, folder, no_more, number, say, whole_number
 from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
 
 __all__ = ["add_parser", "read_trace"]
 
-_WIDTH = 80
 _EPILOG = """\
 SCORES is a run folder, a JSON-lines file (one mapping of scores per line, or a
 run's metrics.jsonl), a JSON list of such mappings, or a CSV file with the
@@ -121,9 +120,9 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     if arguments.plot is not None:
         replay.plot(arguments.plot)
     cell = 8 if len(replay.modalities) <= 5 else 6
-    names = " ".join(_cut(name, cell).rjust(cell) for name in replay.modalities)
+    names = " ".join(cut(name, cell).rjust(cell) for name in replay.modalities)
     heading = f"{'epoch':>5} {'multimodal':>10} {names} {'gap':>6}"
-    say(f"{heading}  decision" if len(heading) < _WIDTH - 20 else heading)
+    say(f"{heading}  decision" if len(heading) < WIDTH - 20 else heading)
     for record in replay.records:
         say(_line(record, replay.modalities, cell))
     if arguments.plot is not None:
@@ -138,11 +137,4 @@ def _line(record: dict[str, Any], names: tuple[str, ...], cell: int) -> str:
     slowed = [f"{name} ×{value:g}" for name, value in record["multipliers"].items() if value != 1.0]
     decision = f"{record['decision']} ({', '.join(slowed)})" if slowed else record["decision"]
     line = f"{numbers}  {decision}"
-    return (
-        line if len(line) <= _WIDTH else f"{numbers}\n{textwrap.fill(decision, _WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 8)}"
-    )
-
-
-def _cut(name: str, cell: int) -> str:
-    """Return a name that fits a cell: of a long one the beginning and the end, where names differ."""
-    return name if len(name) <= cell else f"{name[: cell - 4]}…{name[-3:]}"
+    return line if len(line) <= WIDTH else f"{numbers}\n{textwrap.fill(decision, WIDTH, initial_indent=' ' * 6, subsequent_indent=' ' * 8)}"

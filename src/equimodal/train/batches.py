@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from equimodal.data.batch import Batch, map_tensors
 from equimodal.data.tensors import TensorSet
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 from equimodal.train import processes
 from equimodal.train.seeds import derived_seed
 
@@ -136,7 +136,7 @@ class _DatasetSource(_IndexedSource):
         try:
             joined = default_collate(parts)
         except (TypeError, RuntimeError, KeyError) as error:
-            raise InputError(f"samples of the {self.name} split cannot be joined to a batch: {str(error).splitlines()[0]}") from None
+            raise InputError(f"samples of the {self.name} split cannot be joined to a batch: {first_line(error)}") from None
         batch = as_batch(joined, self.name, self.check)
         return dataclasses.replace(batch, indices=torch.as_tensor(list(numbers))).to(self.device)
 

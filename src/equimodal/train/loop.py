@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equimodal._configurable import construct
-from equimodal.errors import InputError, TrainingDiverged, nearest
+from equimodal.errors import InputError, TrainingDiverged, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
 from equimodal.methods.base import EpochContext
@@ -92,7 +92,7 @@ class _State:
             try:
                 part.load_state_dict(state[name])
             except (RuntimeError, ValueError, KeyError) as error:
-                said = next(iter(str(error).splitlines()), type(error).__name__)
+                said = first_line(error)
                 raise InputError(f"the checkpoint's state of the {name} does not fit: {said}") from None
         self.epoch, self.best_epoch, self.best_score = state["epoch"], state["best_epoch"], state["best_score"]
         self.stopped, self.history = state["stopped"], state["history"]

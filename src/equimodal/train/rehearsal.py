@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -88,5 +88,5 @@ def _refusals(what: str, *, always: bool = False) -> Iterator[None]:
     except Exception as error:  # what torch finds wrong it says in any class of exception
         if isinstance(error, InputError) and not always:
             raise
-        said = next(iter(str(error).splitlines()), type(error).__name__)
+        said = first_line(error)
         raise InputError(f"{what}: {said}") from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def the_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"device {str(device)!r} cannot be used: {reason}") from None
     return chosen
 
