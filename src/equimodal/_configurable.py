@@ -80,7 +80,10 @@ def construct(cls: type[T], options: Mapping[str, Any], what: str, skip: Mapping
             raise InputError(f"{what} has no option {name!r}: {nearest(str(name), known)}")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in options:
-            raise InputError(f"{what} lacks its option {name!r}: give it a value")
+            # What other trainings must find first is named by the class.
+            needed = getattr(cls, "prerequisites", {}).get(name)
+            hint = "give it a value" if needed is None else f"give the {needed}, or let equimodal compare find them"
+            raise InputError(f"{what} lacks its option {name!r}: {hint}")
     # A class that checks its options says best what is wrong; annotations answer for those that do not.
     try:
         made = cls(**given, **options)

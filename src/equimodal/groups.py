@@ -19,6 +19,7 @@ __all__ = [
     "effective_rates",
     "modality_groups",
     "modality_modules",
+    "parameter_owners",
     "tagged_modalities",
 ]
 
@@ -46,8 +47,13 @@ def _parameters(part: Any, modality: str) -> Iterator[nn.Parameter]:
         raise InputError(f"modality {modality!r} is given {type(part).__name__} {part!r}: give modules, parameters, or lists of them")
 
 
-def _owners(model: nn.Module, modalities: Mapping[str, Part]) -> dict[nn.Parameter, str]:
-    """Return the modality of every parameter that belongs to one."""
+def parameter_owners(model: nn.Module, modalities: Mapping[str, Part]) -> dict[nn.Parameter, str]:
+    """Return the modality of every parameter that belongs to one.
+
+    :param model: the whole model.
+    :param modalities: as for :func:`modality_groups`.
+    :raises InputError: as :func:`modality_groups` does.
+    """
     names = {parameter: name for name, parameter in model.named_parameters()}
     owners: dict[nn.Parameter, str] = {}
     for modality, part in modalities.items():
@@ -113,7 +119,7 @@ def modality_groups(
             raise InputError(
                 f"{type(model).__name__} does not name its modalities: pass them as {{'audio': [modules], 'image': [modules]}}"
             )
-    owners = _owners(model, modalities)
+    owners = parameter_owners(model, modalities)
     known = (MULTIMODAL, *modalities)
     for name in overrides or {}:
         if name not in known:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from equimodal.errors import InputError
-from equimodal.nn import Additive, Concat, JointFusion, Sum, make_fusion
+from equimodal.nn import Additive, Concat, JointFusion, Late, Sum, make_fusion
+from equimodal.nn.fusion import FUSIONS
 
 SIZES = {"audio": 3, "image": 5}
 
@@ -43,11 +44,20 @@ def test_sum_refuses_unequal_sizes():
         Sum(SIZES, 7)
 
 
-@pytest.mark.parametrize("fusion", ["concat", "sum", "additive"])
+def test_late_is_the_sum_of_the_logits_of_the_heads():
+    logits = {name: torch.randn(4, 7) for name in SIZES}
+    fusion = Late(SIZES, 7)
+    torch.testing.assert_close(fusion(logits), logits["audio"] + logits["image"])
+    assert list(fusion.parameters()) == []
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("modalities", [2, 3, 8])
 def test_every_fusion_takes_any_number_of_modalities(fusion, modalities):
     sizes = {f"m{number}": 4 for number in range(modalities)}
-    assert make_fusion(fusion, sizes, 7)({name: torch.zeros(2, 4) for name in sizes}).shape == (2, 7)
+    built = make_fusion(fusion, sizes, 7)
+    width = 7 if built.of_heads else 4
+    assert built({name: torch.zeros(2, width) for name in sizes}).shape == (2, 7)
 
 
 def test_an_unknown_fusion_is_answered_with_the_nearest():

@@ -8,6 +8,7 @@ from torch import nn
 
 from equimodal.errors import InputError
 from equimodal.nn import MLP, JointFusion, Routes, SequenceEncoder, Sequences
+from equimodal.nn.fusion import FUSIONS
 
 
 class Encoder(nn.Module):
@@ -119,7 +120,7 @@ class TestForward:
 
 
 class TestAbsence:
-    @pytest.mark.parametrize("fusion", ["concat", "sum", "additive"])
+    @pytest.mark.parametrize("fusion", FUSIONS)
     def test_a_modality_left_out_is_a_zero_feature_for_the_fusion(self, inputs, fusion):
         model = make_model(fusion).eval()
         prediction = model({"audio": inputs["audio"]})
@@ -128,7 +129,7 @@ class TestAbsence:
         torch.testing.assert_close(prediction.multimodal, model.fuse({"audio": prediction.features["audio"], "image": zeros}))
         assert list(prediction.unimodal) == ["audio"]
 
-    @pytest.mark.parametrize("fusion", ["concat", "sum"])
+    @pytest.mark.parametrize("fusion", FUSIONS)
     def test_a_mask_leaves_the_other_rows_to_the_encoder_alone(self, inputs, fusion):
         mask = torch.tensor([1, 0, 1, 1, 0, 1, 0, 1]).bool()
         model, alone = make_model(fusion), make_model(fusion)

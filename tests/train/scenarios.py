@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, DistributedSampler
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from equimodal import processes
 from equimodal.data import TensorSet
 from equimodal.data.base import Splits
 from equimodal.methods.miles import MILESMethod
 from equimodal.methods.unimodal import Unimodal
-from equimodal.train import processes
 from train.examples import Killed, Pairs, network, run, splits
 
 EPOCHS = 4

@@ -20,7 +20,7 @@ from equimodal.methods.joint import Joint
 from equimodal.methods.miles import MILESMethod
 from equimodal.methods.unimodal import Unimodal
 from equimodal.nn import Prediction
-from equimodal.train import fit
+from equimodal.train import fit, loop
 
 from .examples import CountingSet, Pairs, network, one_line, read_metrics, run, same, samples, splits
 
@@ -39,7 +39,7 @@ def test_every_method_learns(method):
     assert finished.history[-1]["losses"]["train"]["multimodal"] < finished.history[0]["losses"]["train"]["multimodal"]
 
 
-KEYS = {"epoch", "scores", "losses", "utilization", "gap", "multipliers", "learning_rates", "seconds"}
+KEYS = {"steps", "side_steps", "epoch", "scores", "losses", "utilization", "gap", "multipliers", "learning_rates", "seconds"}
 
 
 def test_records_hold_what_is_documented(tmp_path):
@@ -232,21 +232,38 @@ def test_the_best_epoch_is_the_earliest_of_the_best_and_its_weights_are_kept():
     assert not finished.model.training
 
 
-def test_an_epoch_without_a_score_is_never_the_best():
-    data = splits("regression")
-    kept = []
+def test_an_epoch_without_a_score_is_never_the_best(monkeypatch):
+    real, kept = loop.evaluate, []
 
-    class Unscored(Method):
-        name = "unscored"
+    def unscored(*arguments):
+        evaluation = real(*arguments)
+        kept.append(evaluation.metrics["multimodal"]["r2"])
+        if len(kept) in (1, 3):
+            evaluation.metrics["multimodal"]["r2"] = math.nan
+        return evaluation
 
-        def epoch_end(self, context):
-            kept.append(context.scores["val"]["multimodal"])
-            if context.epoch in (1, 3):
-                context.scores["val"]["multimodal"] = math.nan
-
-    finished = run(data=data, method=Unscored(), epochs=3, task="regression", optimizer=SGD)
+    monkeypatch.setattr(loop, "evaluate", unscored)
+    finished = run(data=splits("regression"), epochs=3, task="regression", optimizer=SGD)
     assert finished.result["best_epoch"] == 2
     assert [record["scores"]["val"]["multimodal"] for record in finished.history] == [None, kept[1], None]
+
+
+def test_the_best_weights_are_those_that_were_scored_and_not_what_the_method_made_of_them():
+    class Spoils(Method):
+        name = "spoils"
+
+        def build(self, model, criterion):
+            self.model = super().build(model, criterion)
+            return self.model
+
+        def epoch_end(self, context):
+            with torch.no_grad():
+                for parameter in self.model.parameters():
+                    parameter.zero_()
+
+    finished = run(method=Spoils(), epochs=1, optimizer=SGD)
+    assert finished.result["scores"]["val"] == finished.history[0]["scores"]["val"]
+    assert any(parameter.abs().sum() > 0 for parameter in finished.model.parameters())
 
 
 def test_the_test_split_is_read_once():

@@ -14,9 +14,9 @@ from equimodal.cli.parser import Parser, count, folder, number, say, whole_numbe
 from equimodal.cli.progress import show_epochs
 from equimodal.errors import InputError, require
 
-__all__ = ["add_parser", "configuration", "read_config"]
+__all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file", "read_config"]
 
-_COMPONENTS = ("dataset", "method", "optimizer", "scheduler", "model", "groups")
+PARTS = ("dataset", "method", "optimizer", "scheduler", "model", "groups")
 _NAMED = {"dataset": "digits-av", "method": "miles", "optimizer": "Adam", "scheduler": None}
 _SETTINGS = ("epochs", "batch_size", "seed", "accumulate", "clip", "autocast", "device", "threads", "stop", "metric")
 
@@ -44,13 +44,19 @@ def add_parser(commands: Any) -> None:
         "train", help="train one model and write a run folder", description="Train one model and write a run folder.", epilog=_EPILOG
     )
     parser.add_argument("--out", type=folder, required=True, metavar="FOLDER", help="the run's folder")
+    parser.add_argument("--method", metavar="NAME", help="method (see: equimodal methods) or module:Class; default miles")
+    parser.add_argument("--lr", type=number, metavar="RATE", help="learning rate, short for --optimizer.lr; default 0.001")
+    add_settings(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def add_settings(parser: Parser) -> None:
+    """Declare the flags that say what is trained on, how and for how long, other than by method and learning rate."""
     parser.add_argument("--config", type=folder, metavar="FILE", help="a YAML file of options; what the flags say overrides it")
     parser.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data set's files are; only ever read")
     parser.add_argument("--dataset", metavar="NAME", help="data set (see: equimodal data); default digits-av")
-    parser.add_argument("--method", metavar="NAME", help="method (see: equimodal methods) or module:Class; default miles")
     parser.add_argument("--optimizer", metavar="NAME", help="any class of torch.optim; default Adam")
     parser.add_argument("--scheduler", metavar="NAME", help="any class of torch.optim.lr_scheduler; default none")
-    parser.add_argument("--lr", type=number, metavar="RATE", help="learning rate, short for --optimizer.lr; default 0.001")
     parser.add_argument("--epochs", type=count, metavar="N", help="default 20")
     parser.add_argument("--batch-size", type=count, metavar="N", help="samples per batch over all processes; default 64")
     parser.add_argument("--seed", type=whole_number, metavar="N", help="root of all seeds; default 0")
@@ -61,7 +67,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--threads", type=count, metavar="N", help="CPU threads, which results depend on; default 1")
     parser.add_argument("--stop", type=count, metavar="N", help="end after N epochs without a better validation score")
     parser.add_argument("--metric", metavar="NAME", help="the score that rules and selection use; default the data set's")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -87,13 +92,27 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def configuration(arguments: argparse.Namespace, extra: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that a file, flags and dotted options say together; not yet resolved."""
+    return over_file(arguments.config, changes_from(arguments, extra))
+
+
+def changes_from(arguments: argparse.Namespace, extra: Sequence[str], parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """Return what flags and dotted options say.
+
+    :param arguments: what the parser knew; the flags of :func:`add_settings` among them.
+    :param extra: what it did not know.
+    :param parts: what dotted options may begin with.
+    """
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     changes: dict[str, Any] = {key: value_of(given[key]) for key in _NAMED if key in given}
     if "lr" in given:
         changes = merge(changes, {"optimizer": {"lr": given["lr"]}})
     changes |= {key: given[key] for key in _SETTINGS if key in given}
-    changes = merge(changes, dotted_options(extra, arguments.parser, _COMPONENTS))
-    config = merge(read_config(arguments.config) if arguments.config is not None else {}, changes)
+    return merge(changes, dotted_options(extra, arguments.parser, parts))
+
+
+def over_file(file: Path | None, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's configuration, if there is one, with changes laid over it."""
+    config = merge(read_config(file) if file is not None else {}, changes)
     for key, name in _NAMED.items():
         if name is not None and isinstance(config.get(key), dict):
             config[key] = {"name": name, **config[key]}
@@ -103,10 +122,10 @@ def configuration(arguments: argparse.Namespace, extra: Sequence[str]) -> dict[s
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Train, and print the final scores."""
     wanted = configuration(arguments, extra)
+    from equimodal import processes
     from equimodal.cli.processes import joined_processes
     from equimodal.report.records import read_run
     from equimodal.report.table import group_rows
-    from equimodal.train import processes
     from equimodal.train.config import load_data, resolve, train
 
     config = resolve(wanted)

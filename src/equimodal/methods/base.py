@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -20,10 +20,30 @@ if TYPE_CHECKING:
     from equimodal.groups import ParameterRegistry
     from equimodal.methods.space import Distribution
 
-__all__ = ["Criterion", "EpochContext", "Method", "Step"]
+__all__ = ["SUBJECTS", "Branch", "BranchTrainer", "Criterion", "EpochContext", "Method", "Step"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """Logits ``[batch, outputs]`` and targets in, the loss of every sample ``[batch]`` out."""
+
+
+class Branch(NamedTuple):
+    """What a training beside the run showed: mean losses by name of the watched data and by head, before and after."""
+
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+
+
+class BranchTrainer(Protocol):
+    """Trains a copy of the model as it stands, as the run itself would, and throws it away; :class:`equimodal.train.Branches` is one."""
+
+    def __call__(self, method: Method, train: Any, epochs: int, watch: Mapping[str, Any]) -> Branch:
+        """Train a copy with another method and watch its losses.
+
+        :param method: what the copy is trained with.
+        :param train: the data to train on.
+        :param epochs: for how long.
+        :param watch: by name, the data whose losses are measured before and after.
+        """
 
 
 @dataclass
@@ -34,7 +54,9 @@ class EpochContext:
     :param scores: by split (``"train"``, ``"val"``) and head, the scores of the epoch; empty at its start.
     :param losses: the same for mean losses.
     :param counts: by split, how many samples were scored.
-    :param train: the training data, for methods that must look at it again.
+    :param train: the training data as it was given, for methods that must look at it again.
+    :param epochs: how many epochs are planned.
+    :param branch: trains a copy of the model beside the run, for methods that must know what would be.
     """
 
     epoch: int
@@ -42,6 +64,8 @@ class EpochContext:
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     train: Any = None
+    epochs: int | None = None
+    branch: BranchTrainer | None = None
     stop_reason: str | None = None
 
     def stop(self, reason: str) -> None:
@@ -68,8 +92,21 @@ class Step(Protocol):
     def report(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
         """Count a micro-batch's mean losses by head for the record."""
 
+    def counted(self, batch: Batch) -> int:
+        """Return how many of a micro-batch's samples count: none where this process only keeps the others company."""
+
     def step(self, only: str | None = None) -> None:
         """Clip and take the optimizer's step, on one modality's parameters alone where ``only`` names it."""
+
+
+SUBJECTS: Mapping[str, tuple[str, ...]] = {
+    "the loss": ("transform", "transforms", "losses", "combine", "backward", "clipped"),
+    "the gradients": ("modulate",),
+    "the learning rates": ("multipliers",),
+    "the step": ("update",),
+    "the training data": ("training_data",),
+}
+"""What a method may decide, and the hooks by which it does."""
 
 
 class Method(Configurable):
@@ -89,6 +126,8 @@ class Method(Configurable):
     """Whether the source says everything that is implemented."""
     search_space: ClassVar[Mapping[str, Distribution]] = {}
     """The range of each hyper-parameter, the same for every data set."""
+    prerequisites: ClassVar[Mapping[str, str]] = {}
+    """Options whose values must be found by other trainings before a run, and what they are: ``{"rates": "unimodal learning rates"}``."""
 
     @classmethod
     def example(cls, modalities: Sequence[str]) -> Self:
@@ -106,6 +145,27 @@ class Method(Configurable):
         self.criterion = criterion
         return model
 
+    def check(self, samples: Mapping[str, int]) -> None:
+        """Refuse data that the method cannot work with, before anything is written.
+
+        :param samples: the number of samples by split, of the splits that know it.
+        """
+
+    def training_data(self, train: Any) -> Any:
+        """Return the part of the training data that the run trains on. What is drawn here comes from torch's global generator."""
+        return train
+
+    def claims(self) -> dict[str, object]:
+        """Return what this method decides, for a :class:`equimodal.methods.compose.Composition`: by subject, how it decides it.
+
+        Two methods go together where no subject is decided in two different ways. By default whoever overrides a hook decides its subject
+        in a way of its own, and the loss is left to others.
+        """
+        return {subject: self for subject in SUBJECTS if self._overrides(subject, Method)}
+
+    def _overrides(self, subject: str, base: type[Method]) -> bool:
+        return any(getattr(type(self), hook) is not getattr(base, hook) for hook in SUBJECTS[subject])
+
     def attach(self, optimizer: Optimizer) -> None:
         """Get hold of the optimizer, once it exists."""
 
@@ -121,6 +181,10 @@ class Method(Configurable):
     def transform(self, features: dict[str, Tensor], batch: Batch) -> Routes:
         """Stand between the encoders and what follows: return the features that the fusion and the heads see."""
         return Routes(features, features)
+
+    def transforms(self) -> bool:
+        """Tell whether :meth:`transform` changes anything; a model need not take one where it does not."""
+        return type(self).transform is not Method.transform
 
     def losses(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Return the mean loss of the multimodal prediction and of each head, over the samples in which its modality is present.
@@ -160,7 +224,8 @@ class Method(Configurable):
             losses = self.losses(prediction, batch)
             step.report(losses, batch)
             self.backward(losses, step, batch)
-            self.observe(prediction, batch)
+            if step.counted(batch):
+                self.observe(prediction, batch)
         self.modulate(step.parameters)
         step.step()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from equimodal.methods.base import Method
+from equimodal.methods._heads import HeadsMethod
 
 __all__ = ["Joint"]
 
 
-class Joint(Method):
+class Joint(HeadsMethod):
     r"""Train the multimodal prediction and every unimodal head together, at one learning rate (Eq. 3).
 
     .. math:: L = L_{AB}(\hat y_{AB}, y) + \sum_m L_m(\hat y_m, y)

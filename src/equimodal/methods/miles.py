@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from equimodal.errors import InputError
 from equimodal.groups import LearningRateMultipliers
+from equimodal.methods._checks import is_number, is_whole, need
 from equimodal.methods.base import EpochContext, Method
 from equimodal.methods.space import Uniform
 from equimodal.scores import MULTIMODAL, Scores, checked_scores, conditional_utilization, has_signal, pairwise_gaps
@@ -117,11 +118,11 @@ class MILESRule:
     ) -> None:
         if len(modalities) < 2:
             raise InputError(f"MILES balances at least two modalities, got {', '.join(modalities) or 'none'}")
-        _check(_is_number(tau) and 0.0 <= tau <= 1.0, "tau", tau, "a number from 0 to 1")
-        _check(_is_number(mu) and 0.0 < mu <= 1.0, "mu", mu, "a number above 0 and at most 1 (1 disables MILES)")
-        _check(_is_number(every) and isinstance(every, int) and every >= 1, "every", every, "a whole number of epochs of at least 1")
-        _check(_is_number(start) and isinstance(start, int) and start >= 0, "start", start, "a whole number of epochs of at least 0")
-        _check(_is_number(smoothing) and 0.0 <= smoothing < 1.0, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
+        need(is_number(tau) and 0.0 <= tau <= 1.0, "tau", tau, "a number from 0 to 1")
+        need(is_number(mu) and 0.0 < mu <= 1.0, "mu", mu, "a number above 0 and at most 1 (1 disables MILES)")
+        need(is_whole(every) and every >= 1, "every", every, "a whole number of epochs of at least 1")
+        need(is_whole(start) and start >= 0, "start", start, "a whole number of epochs of at least 0")
+        need(is_number(smoothing) and 0.0 <= smoothing < 1.0, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
         self.modalities = tuple(modalities)
         self.tau = tau
         self.mu = mu
@@ -230,15 +231,6 @@ class MILESRule:
         if not sound or pairs.keys() != self._pairs.keys() or (smoothed and smoothed.keys() != {MULTIMODAL, *modalities}):
             raise InputError("this state of MILES is damaged (its pairs or scores do not fit its modalities): use an earlier checkpoint")
         self._pairs, self._smoothed, self.history = pairs, smoothed, history
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _check(valid: bool, name: str, value: object, wanted: str) -> None:
-    if not valid:
-        raise InputError(f"{name} = {value!r}: {wanted} is needed")
 
 
 class MILES:

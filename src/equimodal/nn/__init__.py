@@ -11,7 +11,7 @@ Everything here needs torch alone; :class:`TransformersBackbone` imports transfo
 """
 
 from equimodal.nn.encoders import MLP, ResNet, SequenceEncoder, Sequences, TransformersBackbone, make_encoder
-from equimodal.nn.fusion import Additive, Concat, Fusion, Sum, make_fusion
+from equimodal.nn.fusion import Additive, Concat, Fusion, Late, Sum, make_fusion
 from equimodal.nn.joint import JointFusion
 from equimodal.nn.prediction import Prediction, Routes, Transform
 from equimodal.nn.unimodal import UnimodalModel
@@ -22,6 +22,7 @@ __all__ = [
     "Concat",
     "Fusion",
     "JointFusion",
+    "Late",
     "Prediction",
     "ResNet",
     "Routes",

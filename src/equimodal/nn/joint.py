@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from equimodal.errors import InputError, nearest
 from equimodal.nn._checks import known_modalities, modality_names, positive_integer, samples
 from equimodal.nn._encoding import Projected, check_masks, encode_present, read_feature_size, zero_feature
-from equimodal.nn.fusion import fusion_class
+from equimodal.nn.fusion import fusion_class, sliceable
 from equimodal.nn.prediction import Prediction, Routes
 from equimodal.nn.unimodal import UnimodalModel
 
@@ -48,8 +48,9 @@ class JointFusion(nn.Module):
         (or ``[batch, features, 1, 1]``). The names are Python identifiers, other than ``multimodal``; there are at least two.
     :param num_outputs: how many classes, labels or values to predict.
     :param fusion: ``"concat"`` (:class:`~equimodal.nn.fusion.Concat`), ``"sum"`` (:class:`~equimodal.nn.fusion.Sum`), ``"additive"``
-        (:class:`~equimodal.nn.fusion.Additive`), or any module that takes the features of all modalities as a dictionary and returns
-        ``[batch, num_outputs]``. For ``"sum"``, an encoder whose size differs from the smallest is followed by a linear projection
+        (:class:`~equimodal.nn.fusion.Additive`), ``"late"`` (:class:`~equimodal.nn.fusion.Late`), or any module that takes the features
+        of all modalities as a dictionary and returns ``[batch, num_outputs]``; one with an attribute ``of_heads = True`` is given the
+        logits of the heads instead. For ``"sum"``, an encoder whose size differs from the smallest is followed by a linear projection
         to that size, which then belongs to the encoder.
     :param feature_sizes: the feature sizes of encoders that do not state theirs. A stated one is read from ``out_features``,
         ``num_features``, ``config.hidden_size`` or the last of ``config.hidden_sizes``, in this order; a given one comes before it.
@@ -123,15 +124,53 @@ class JointFusion(nn.Module):
         :param features: by modality ``[batch, features]``; every modality must be there.
         :raises InputError: for a modality that is missing or unknown, and for a fusion that returns another shape.
         """
+        logits: Tensor = self.fusion(self._for_fusion(features))
+        expected = self._logits_shape(features)
+        if logits.shape != expected:
+            raise InputError(f"the fusion returned shape {list(logits.shape)}: it must be [batch, outputs] = {list(expected)}")
+        return logits
+
+    def contributions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return each modality's part ``[batch, outputs]`` of the multimodal logits; the parts add up to what :meth:`fuse` returns.
+
+        A bias that belongs to no modality is shared out evenly. ``"concat"``, ``"sum"``, ``"additive"`` and ``"late"`` have such parts,
+        and so has a module that defines ``contributions`` of its own.
+
+        >>> import torch
+        >>> from equimodal.nn import MLP
+        >>> model = JointFusion({"audio": MLP(20), "image": MLP(64)}, num_outputs=10)
+        >>> features = model.encode({"audio": torch.ones(4, 20), "image": torch.ones(4, 64)})
+        >>> torch.allclose(sum(model.contributions(features).values()), model.fuse(features), atol=1e-5)
+        True
+
+        :param features: by modality ``[batch, features]``; every modality must be there.
+        :raises InputError: for a fusion without parts, and as :meth:`fuse` does.
+        """
+        if not sliceable(self.fusion):
+            raise InputError(
+                f"the fusion {type(self.fusion).__name__} cannot be sliced, as it defines no contributions(features):"
+                " use 'zeroed-feature' or 'head' as evidence"
+            )
+        parts: dict[str, Tensor] = self.fusion.contributions(self._for_fusion(features))  # type: ignore[operator]
+        expected = self._logits_shape(features)
+        for modality in self.modalities:
+            if modality not in parts or parts[modality].shape != expected:
+                found = f"of shape {list(parts[modality].shape)}" if modality in parts else "missing"
+                raise InputError(
+                    f"the part of {modality!r} in contributions() of {type(self.fusion).__name__} is {found}:"
+                    f" it must be [batch, outputs] = {list(expected)}"
+                )
+        return parts
+
+    def _for_fusion(self, features: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         known_modalities(features, self.modalities, "the features for the fusion")
         for modality in self.modalities:
             if modality not in features:
                 raise InputError(f"the fusion lacks the feature of {modality!r}: where the modality is absent, give zeros")
-        logits: Tensor = self.fusion(features)
-        expected = (len(features[self.modalities[0]]), self.num_outputs)
-        if logits.shape != expected:
-            raise InputError(f"the fusion returned shape {list(logits.shape)}: it must be [batch, outputs] = {list(expected)}")
-        return logits
+        return self.classify(features) if getattr(self.fusion, "of_heads", False) else features
+
+    def _logits_shape(self, features: Mapping[str, Tensor]) -> tuple[int, int]:
+        return features[self.modalities[0]].shape[0], self.num_outputs
 
     def classify(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the logits ``[batch, outputs]`` of the head of every modality that is given.
@@ -191,7 +230,7 @@ class JointFusion(nn.Module):
         return torch.where((count == len(self.modalities)).unsqueeze(1), logits, mean)
 
     def modality_modules(self) -> dict[str, dict[str, nn.Module]]:
-        """Return the modules that belong to each modality, by role; what is left over belongs to the fusion."""
+        """Return the modules that belong to each modality, by role; what is left over, nothing for ``"late"``, belongs to the fusion."""
         return {modality: {"encoder": self.encoders[modality], "head": self.heads[modality]} for modality in self.modalities}
 
     def only(self, modality: str) -> UnimodalModel:

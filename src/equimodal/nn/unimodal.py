@@ -69,6 +69,10 @@ class UnimodalModel(nn.Module):
         logits: Tensor = self.head(features[self.modality])
         return logits
 
+    def contributions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the head's logits ``[batch, outputs]`` by name, which are all there is of the multimodal ones."""
+        return {self.modality: self.fuse(features)}
+
     def classify(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the head's logits ``[batch, outputs]`` by name, or nothing where the modality's feature is not there."""
         return {modality: self.head(features[modality]) for modality in self.modalities if modality in features}

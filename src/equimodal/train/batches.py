@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
+from equimodal import processes
 from equimodal.data.batch import Batch, map_tensors
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError, first_line
-from equimodal.train import processes
 from equimodal.train.seeds import derived_seed
 
 __all__ = ["Check", "Share", "Source", "as_batch", "length", "make_source"]
@@ -48,6 +48,8 @@ class Source:
 
     masks: bool = True
     """Whether some samples may lack a modality."""
+    samples: int | None = None
+    """How many samples there are, where that is known."""
 
 
 def make_source(data: Any, name: str, check: Check, *, batch_size: int, device: torch.device, seed: int) -> Source:
@@ -96,6 +98,7 @@ class _IndexedSource(Source):
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
+        self.samples = len(data)
         self.index_device = torch.device("cpu")
 
     def select(self, which: Tensor | slice) -> Batch:
@@ -148,6 +151,7 @@ class _LoaderSource(Source):
         self.check = check
         self.device = device
         self.seed = seed
+        self.samples = length(getattr(loader, "dataset", None))
 
     def _shuffle(self, epoch: int) -> None:
         """Let the order depend on the epoch's number alone, so that a resumed run sees the batches of an undisturbed one."""

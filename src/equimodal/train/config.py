@@ -16,7 +16,6 @@ from equimodal._configurable import matches
 from equimodal.data import datasets
 from equimodal.errors import InputError, nearest
 from equimodal.groups import modality_groups, modality_modules
-from equimodal.methods import methods
 from equimodal.nn import JointFusion
 from equimodal.nn.encoders import ENCODERS, make_encoder
 from equimodal.nn.fusion import FUSIONS
@@ -27,6 +26,8 @@ from equimodal.train.parts import (
     as_defaults,
     filled,
     made,
+    made_method,
+    method_part,
     optimizer_class,
     optimizer_factory,
     part_of,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from equimodal.data import Dataset
     from equimodal.data.base import Splits
 
-__all__ = ["DEFAULTS", "load_data", "resolve", "train"]
+__all__ = ["DEFAULTS", "check", "load_data", "resolve", "train"]
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": {"name": "digits-av"},
@@ -116,14 +117,14 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     config = {key: value for key, value in config.items() if key not in ("format", "identity")}
     config = {**DEFAULTS, **_check_keys(config, tuple(DEFAULTS), "the configuration")}
     _check_settings(config)
-    dataset, method = made(config, "dataset", datasets), made(config, "method", methods)
+    dataset, method = made(config, "dataset", datasets), made_method(config)
     optimizer = part_of(config, "optimizer")
     optimizer_type = optimizer_class(optimizer.pop("name"))
     resolved = {
         **config,
         "dataset": {"name": part_of(config, "dataset")["name"], **dataset.options()},
         "model": _resolve_model(config["model"], dataset),
-        "method": {"name": part_of(config, "method")["name"], **method.options()},
+        "method": {"name": method_part(config)["name"], **method.options()},
         "optimizer": {"name": optimizer_type.__name__, **filled(optimizer_type, optimizer)},
         "scheduler": None if config["scheduler"] is None else _resolve_scheduler(part_of(config, "scheduler")),
         "groups": _resolve_groups(config["groups"], dataset.modalities, optimizer_type),
@@ -145,6 +146,8 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     _check_finite(config)
     if config["autocast"] is not None and config["autocast"] not in _PRECISIONS:
         raise InputError(f"autocast = {config['autocast']!r}: {', '.join(_PRECISIONS)} or null is needed")
+    if config["clip"] is not None and config["clip"] <= 0:
+        raise InputError(f"clip = {config['clip']}: a norm above 0 is needed, or null for none")
     if config["threads"] > _MOST_THREADS:
         raise InputError(f"threads = {config['threads']}: at most {_MOST_THREADS} can be used")
 
@@ -212,6 +215,7 @@ def train(
     out: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     data: tuple[Dataset, Splits] | None = None,
+    test: bool = True,
 ) -> Run:
     """Run a configuration; the same call goes on where a killed one left off.
 
@@ -220,15 +224,12 @@ def train(
     :param out: the run's folder.
     :param on_epoch: called with each epoch's record.
     :param data: what :func:`load_data` returned, to share it between runs.
+    :param test: whether the test split is read at the end; a search leaves it alone. No part of the configuration.
     :raises InputError: see :func:`resolve` and :func:`equimodal.train.fit`.
     """
     config = resolve(config)
     dataset, splits = data if data is not None else load_data(config, data_dir)
-    with torch.random.fork_rng([]):
-        # Weights are drawn on the CPU, so that they are the same on every device.
-        torch.manual_seed(derived_seed(config["seed"], "weights"))
-        encoders = {modality: make_encoder(spec) for modality, spec in config["model"]["encoders"].items()}
-        model = JointFusion(encoders, dataset.num_outputs, config["model"]["fusion"])
+    model = _make_model(config, dataset)
     _rehearse(config, model, dataset, splits)
     scheduler, interval = scheduler_factory(config)
     passed = {key: config[key] for key in ("epochs", "batch_size", "metric", "seed", "accumulate", "clip", "device", "threads", "stop")}
@@ -236,8 +237,8 @@ def train(
         model,
         splits.train,
         splits.val,
-        test=splits.test,
-        method=made(config, "method", methods),
+        test=splits.test if test else None,
+        method=made_method(config),
         optimizer=optimizer_factory(config),
         scheduler=scheduler,
         scheduler_interval=interval,
@@ -251,6 +252,36 @@ def train(
     )
 
 
+def check(config: Mapping[str, Any], data: tuple[Dataset, Splits]) -> None:
+    """Refuse what :func:`train` would refuse before its first epoch; nothing is trained or written.
+
+    :param config: see :func:`resolve`.
+    :param data: what :func:`load_data` returned.
+    :raises InputError: see :func:`resolve`, and for parts that do not go together or do not suit the data.
+    """
+    config = resolve(config)
+    dataset, splits = data
+    model, method, task = _make_model(config, dataset), made_method(config), get_task(dataset.task)
+    task.metric(config["metric"])
+    for name, split in vars(splits).items():
+        if not len(split):
+            raise InputError(f"the {name} split is empty")
+        task.check(split.targets, name, dataset.num_outputs)
+    _rehearse(config, model, dataset, splits)
+    with torch.random.fork_rng([]):
+        method.build(model, task.loss)
+        trained = method.training_data(splits.train)
+    method.check({"train": len(trained), "val": len(splits.val), "test": len(splits.test)})
+
+
+def _make_model(config: Mapping[str, Any], dataset: Dataset) -> JointFusion:
+    with torch.random.fork_rng([]):
+        # Weights are drawn on the CPU, so that they are the same on every device.
+        torch.manual_seed(derived_seed(config["seed"], "weights"))
+        encoders = {modality: make_encoder(spec) for modality, spec in config["model"]["encoders"].items()}
+        return JointFusion(encoders, dataset.num_outputs, config["model"]["fusion"])
+
+
 def _groups(config: Mapping[str, Any]) -> dict[str, Any]:
     overrides = {modality: with_tuples(options) for modality, options in config["groups"]["overrides"].items()}
     return {**config["groups"], "overrides": overrides}
@@ -261,7 +292,7 @@ def _rehearse(config: Mapping[str, Any], model: JointFusion, dataset: Dataset, s
     rehearse_model(model, splits.val[:2])
     device, (scheduler, interval) = the_device(config["device"]), scheduler_factory(config)
     with torch.random.fork_rng([]):
-        trained = made(config, "method", methods).build(copy.deepcopy(model), get_task(dataset.task).loss)
+        trained = made_method(config).build(copy.deepcopy(model), get_task(dataset.task).loss)
     groups = modality_groups(trained, **_groups(config)) if modality_modules(trained) else [{"params": list(trained.parameters())}]
     for modality, options in config["groups"]["overrides"].items():
         changed = optimizer_factory(config, options, f"groups.overrides.{modality}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from equimodal.processes import all_sum, share_buffers
 from equimodal.scores import MULTIMODAL
-from equimodal.train.processes import all_sum, share_buffers
 from equimodal.train.scoring import Scorer
 from equimodal.train.step import forward
 

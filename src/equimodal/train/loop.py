@@ -6,30 +6,30 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from equimodal import processes
 from equimodal._configurable import construct
-from equimodal.errors import InputError, TrainingDiverged, first_line, nearest
+from equimodal.errors import InputError, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
 from equimodal.methods.base import EpochContext
+from equimodal.methods.compose import Composition
 from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
 from equimodal.tasks import get_task
-from equimodal.train import processes
-from equimodal.train.batches import Source, make_source
+from equimodal.train.batches import Source, length, make_source
+from equimodal.train.branches import Branches
 from equimodal.train.describe import describe
-from equimodal.train.evaluate import Evaluation, evaluate
+from equimodal.train.epoch import check_losses, every_step, heads_of, parallel, step_scheduler, train_epoch
+from equimodal.train.evaluate import evaluate
 from equimodal.train.record import FORMAT, RunFolder, plain
 from equimodal.train.scoring import Scorer
 from equimodal.train.seeds import derived_seed
@@ -105,7 +105,7 @@ def fit(
     *,
     epochs: int,
     test: Any = None,
-    method: str | Method = "joint",
+    method: str | Method | Sequence[str | Method] = "joint",
     optimizer: Callable[[list[dict[str, Any]]], Optimizer] | Optimizer | None = None,
     scheduler: Callable[[Optimizer], Any] | None = None,
     scheduler_interval: str = "epoch",
@@ -146,7 +146,8 @@ def fit(
     :param val: the split that rules and selection see.
     :param test: the split that is read once, with the weights of the best epoch; may be left out.
     :param epochs: how many epochs to train.
-    :param method: a method, or the name of one with its default hyper-parameters.
+    :param method: a method, or the name of one with its default hyper-parameters; or several that go together, in a list
+        (:class:`equimodal.methods.compose.Composition`).
     :param optimizer: makes the optimizer from parameter groups, such as ``partial(torch.optim.SGD, lr=0.1)``; or an optimizer with groups
         from :func:`equimodal.modality_groups`. Default Adam with lr 0.001; Adam as in the paper, which searches the rate.
     :param scheduler: makes a learning-rate scheduler from the optimizer; any of torch. ``ReduceLROnPlateau`` is given the validation
@@ -175,19 +176,36 @@ def fit(
     kind = get_task(task)
     metric = kind.metric(metric)
     device = the_device(device)
-    splits = {"train": train, "val": val, **({} if test is None else {"test": test})}
+    given = {"train": train, "val": val, **({} if test is None else {"test": test})}
     with deterministic(threads), ExitStack() as at_the_end:
         at_the_end.callback(method.detach)
         torch.manual_seed(derived_seed(seed, "build"))
         model = method.build(model, kind.loss).to(device)
-        heads = (MULTIMODAL, *_modalities(model))
+        torch.manual_seed(derived_seed(seed, "data"))
+        splits = {name: method.training_data(data) if name == "train" else data for name, data in given.items()}
+        heads = (MULTIMODAL, *heads_of(model))
         check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
         sources = {name: make_source(data, name, check, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
+        method.check(_sample_counts(sources, train))
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
         method.attach(state.optimizer)
         state.scheduler = scheduler(state.optimizer) if scheduler is not None else None
-        every_step = _every_step(state.scheduler, scheduler_interval)
-        step = TrainingStep(_parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
+        after_step = every_step(state.scheduler, scheduler_interval)
+        step = TrainingStep(parallel(model, device, masks=sources["train"].masks), state.optimizer, method, device, clip, autocast)
+        branches = Branches(
+            model,
+            state.optimizer,
+            scheduler=state.scheduler,
+            make_scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
+            batch_size=batch_size,
+            task=task,
+            seed=seed,
+            accumulate=accumulate,
+            clip=clip,
+            autocast=autocast,
+            device=device,
+        )
         if config is None and out is None:
             config = {"method": method.name, "seed": seed}
         elif config is None:
@@ -202,18 +220,21 @@ def fit(
 
         while state.epoch < epochs and state.stopped is None and not found_complete:
             started = time.perf_counter()
-            context = EpochContext(state.epoch + 1, train=train)
+            context = EpochContext(state.epoch + 1, train=train, epochs=epochs, branch=branches.at(state.epoch + 1))
             torch.manual_seed(derived_seed(seed, "noise", context.epoch, processes.rank()))
+            step.model.train()
+            side_steps = branches.steps
             method.epoch_start(context)
             in_force = {"multipliers": method.multipliers(), "learning_rates": effective_rates(state.optimizer)}
-            trained = _train_epoch(step, sources["train"], context.epoch, accumulate, Scorer(kind, heads, (metric,), device), every_step)
+            trained = train_epoch(step, sources["train"], context.epoch, accumulate, Scorer(kind, heads, (metric,), device), after_step)
             checked = evaluate(model, sources["val"], kind, heads, (metric,), device, autocast)
             for split, evaluation in (("train", trained), ("val", checked)):
                 context.scores[split] = {head: values[metric] for head, values in evaluation.metrics.items()}
                 context.losses[split], context.counts[split] = evaluation.losses, evaluation.samples
-            _check_losses(checked, metric, context.epoch)
-            if state.scheduler is not None and every_step is None:
-                _step_scheduler(state.scheduler, context)
+            check_losses(checked, metric, context.epoch)
+            _note_best(state, context, folder)
+            if state.scheduler is not None and after_step is None:
+                step_scheduler(state.scheduler, context)
             method.epoch_end(context)
             record = {
                 "epoch": context.epoch,
@@ -221,6 +242,8 @@ def fit(
                 "losses": context.losses,
                 **(method.acted_on() or _utilization(context.scores["val"])),
                 **in_force,
+                "steps": step.steps,
+                "side_steps": branches.steps - side_steps,
                 "seconds": processes.mean(time.perf_counter() - started),
             }
             _finish_epoch(state, plain(record), context, stop, folder)
@@ -241,74 +264,50 @@ def fit(
     return Run(model, state.history, result, method, folder.path if folder else None, found_complete)
 
 
-def _the_method(method: str | Method) -> Method:
+def _sample_counts(sources: Mapping[str, Source], train: Any) -> dict[str, int]:
+    """Return the number of samples of every split that knows it; a method may train on a part of the training data."""
+    counts = {name: source.samples for name, source in sources.items()}
+    if counts["train"] is not None:
+        counts["train"] = length(getattr(train, "dataset", train))
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _the_method(method: Any) -> Method:
     if isinstance(method, str):
-        return construct(methods.get(method), {}, f"method {method!r}")
-    if not isinstance(method, Method):
-        raise InputError(f"method = {method!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
-    return method
+        method = method.split("+") if "+" in method and ":" not in method else [method]
+    parts = list(method) if isinstance(method, (list, tuple)) else [method]
+    made = [construct(methods.get(part), {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
+    for part in made:
+        if not isinstance(part, Method):
+            raise InputError(f"method = {part!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
+    return made[0] if len(made) == 1 else Composition(made)
 
 
-def _modalities(model: nn.Module) -> tuple[str, ...]:
-    """Return the modalities whose heads are scored: the model's own word, or the parts that it names."""
-    return tuple(getattr(model, "modalities", None) or modality_modules(model))
-
-
-def _train_epoch(
-    step: TrainingStep, source: Source, epoch: int, accumulate: int, scorer: Scorer, every_step: Callable[[], None] | None
-) -> Evaluation:
-    """Train one epoch; return scores and losses as its own forward passes gave them."""
-    step.model.train()
-    step.start_epoch(scorer)
-    samples = 0
-    shares = source.epoch(epoch)
-    while taken := list(islice(shares, accumulate)):
-        step.take(taken)
-        step.method.update(step)
-        step.method.after_step(step)
-        if every_step is not None:
-            every_step()
-        samples += sum(share.total for share in taken)
-    trained = step.trained_loss()
-    if not math.isfinite(trained):
-        raise _diverged("training", trained, epoch)
-    return Evaluation(scorer.compute(), step.mean_losses(scorer.heads), samples)
-
-
-def _check_losses(checked: Evaluation, metric: str, epoch: int) -> None:
-    """Look at the validation losses: the last step of an epoch may have ruined weights that no training loss has met yet."""
-    for head, loss in checked.losses.items():
-        if not math.isfinite(loss) and not math.isnan(checked.metrics[head][metric]):
-            raise _diverged(f"validation ({head})", loss, epoch)
-
-
-def _diverged(what: str, loss: float, epoch: int) -> TrainingDiverged:
-    kept = f"the checkpoint of epoch {epoch - 1} stays" if epoch > 1 else "no epoch was finished"
-    return TrainingDiverged(f"the {what} loss became {loss} in epoch {epoch}: lower the learning rate or clip the gradient; {kept}")
+def _note_best(state: _State, context: EpochContext, folder: RunFolder | None) -> None:
+    """Keep the weights if they score best: as they were scored, before the method may change them at the epoch's end."""
+    score = context.scores["val"][MULTIMODAL]
+    score = -math.inf if math.isnan(score) else score
+    if score <= state.best_score and state.best_epoch != 0:
+        return
+    state.best_epoch, state.best_score = context.epoch, score
+    if folder is None:
+        state.best_model = copy.deepcopy(state.model.state_dict())
+    elif processes.rank() == 0:
+        folder.save("best.pt", {"epoch": context.epoch, "model": state.model.state_dict()})
 
 
 def _finish_epoch(state: _State, record: Record, context: EpochContext, stop: Any, folder: RunFolder | None) -> None:
-    """Note the epoch, decide whether it is the best and whether it is the last, and save."""
+    """Note the epoch, decide whether it is the last, and save."""
     state.epoch = record["epoch"]
     state.history.append(record)
-    score = context.scores["val"][MULTIMODAL]
-    score = -math.inf if math.isnan(score) else score
-    best = score > state.best_score or state.best_epoch == 0
-    if best:
-        state.best_epoch, state.best_score = state.epoch, score
     if context.stop_reason is not None:
         state.stopped = context.stop_reason
     elif callable(stop) and stop(state.history):
         state.stopped = "the stop function said so"
     elif isinstance(stop, int) and state.epoch - state.best_epoch >= stop:
         state.stopped = f"no better validation score in {stop} epochs"
-    if folder is None:
-        if best:
-            state.best_model = copy.deepcopy(state.model.state_dict())
-    elif processes.rank() == 0:
+    if folder is not None and processes.rank() == 0:
         folder.write_epochs(state.history)
-        if best:
-            folder.save("best.pt", {"epoch": state.epoch, "model": state.model.state_dict()})
         folder.save("last.pt", state.state_dict())
 
 
@@ -334,12 +333,6 @@ def _load_best(state: _State, folder: RunFolder | None) -> None:
     best = state.best_model if folder is None else folder.load("best.pt")["model"]
     if best is not None:
         state.model.load_state_dict(best)
-
-
-def _parallel(model: nn.Module, device: torch.device, *, masks: bool) -> nn.Module:
-    if processes.world_size() == 1:
-        return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=masks)
 
 
 def _make_optimizer(model: nn.Module, optimizer: Any, groups: Mapping[str, Any]) -> Optimizer:
@@ -370,24 +363,6 @@ def _utilization(scores: Mapping[str, float]) -> Record:
     if not all(math.isfinite(score) for score in scores.values()) or not has_signal(scores):
         return {"utilization": {head: None for head in scores if head != MULTIMODAL}, "gap": None}
     return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}
-
-
-def _every_step(scheduler: Any, interval: str) -> Callable[[], None] | None:
-    """Return what to call after every optimizer step."""
-    if scheduler is None or interval == "epoch":
-        return None
-    if isinstance(scheduler, ReduceLROnPlateau):
-        raise InputError("ReduceLROnPlateau looks at validation scores: step it every epoch, scheduler_interval='epoch'")
-    step: Callable[[], None] = scheduler.step
-    return step
-
-
-def _step_scheduler(scheduler: Any, context: EpochContext) -> None:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        seen = context.scores if scheduler.mode == "max" else context.losses
-        scheduler.step(seen["val"][MULTIMODAL])
-    else:
-        scheduler.step()
 
 
 def _result(config: Mapping[str, Any], state: _State, metric: str, metrics: Mapping[str, Any]) -> Record:

@@ -11,15 +11,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from equimodal._configurable import construct, option_defaults
 from equimodal.errors import InputError, nearest
+from equimodal.methods import methods
+from equimodal.methods.compose import Composition
 from equimodal.train.record import plain
 
 if TYPE_CHECKING:
     from equimodal._configurable import Registry
+    from equimodal.methods import Method
 
 __all__ = [
     "as_defaults",
     "filled",
     "made",
+    "made_method",
+    "method_part",
     "optimizer_class",
     "optimizer_factory",
     "part_of",
@@ -55,6 +60,45 @@ def made(config: Mapping[str, Any], key: str, registry: Registry[T]) -> T:
     name = options.pop("name")
     cls = registry.get(name)
     return construct(cls, as_defaults(cls, options), f"{registry.what} {name!r}")
+
+
+def method_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the method's part; a list of parts becomes one named ``"a+b"``, with the options of each under its name."""
+    given = config["method"]
+    if not isinstance(given, (list, tuple)):
+        return part_of(config, "method")
+    members = [part_of({"method": item}, "method") for item in given]
+    if len(members) == 1:
+        return members[0]
+    options = {member.pop("name"): member for member in members}
+    if len(options) < max(len(members), 1):
+        raise InputError(f"method = {list(given)!r}: give each method once")
+    return {"name": "+".join(options), **options}
+
+
+def made_method(config: Mapping[str, Any]) -> Method:
+    """Return the method of a configuration; ``"a+b"`` is a composition.
+
+    :raises InputError: for an unknown name or option, what the class refuses, and methods that do not go together.
+    """
+    part = method_part(config)
+    name = part.pop("name")
+    names = [name] if ":" in name else name.split("+")
+    if len(names) == 1:
+        return made({"method": {"name": name, **part}}, "method", methods)
+    spellings = {spelling: member for member in names for spelling in (member, member.replace("-", "_"))}
+    options: dict[str, Any] = {}
+    for key, value in part.items():
+        if key not in spellings or not isinstance(value, Mapping):
+            raise InputError(
+                f"method {name!r} has no option {key!r}: options stand under the names of its methods, such as method.{names[0]}.OPTION"
+            )
+        options[spellings[key]] = value
+    members = [made({"method": {**options.get(member, {}), "name": member}}, "method", methods) for member in names]
+    try:
+        return Composition(members)
+    except InputError as error:
+        raise InputError(f"method {name!r}: {error}") from None
 
 
 def filled(cls: type, options: Mapping[str, Any], skip: tuple[str, ...] = ()) -> dict[str, Any]:

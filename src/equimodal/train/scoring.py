@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from equimodal.errors import InputError
+from equimodal.processes import all_sum, all_sum_counts, gather
 from equimodal.scores import MULTIMODAL
-from equimodal.train.processes import all_sum, all_sum_counts, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

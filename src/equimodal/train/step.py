@@ -12,10 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from equimodal.errors import InputError, nearest
 from equimodal.groups import MODALITY_KEY, ParameterRegistry, modality_modules
-from equimodal.methods.base import Method
 from equimodal.nn.prediction import Prediction
+from equimodal.processes import all_sum
 from equimodal.scores import MULTIMODAL
-from equimodal.train.processes import all_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from equimodal.data.batch import Batch
+    from equimodal.methods.base import Method
     from equimodal.nn.prediction import Routes
     from equimodal.train.batches import Share
     from equimodal.train.scoring import Scorer
@@ -59,6 +59,8 @@ class TrainingStep:
     :param method: the method; the loop asks what it overrides, never its name.
     :param clip: the largest norm of the gradient, or None.
     :param autocast: the type to compute in, or None.
+
+    ``steps`` counts the optimizer's steps of the epoch.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class TrainingStep:
         self._inner = inner
         self._shares: dict[int, Share] = {}
         self._world_total = 0
-        self._transforms = type(method).transform is not Method.transform
+        self._transforms = method.transforms()
         if self._transforms and not _takes(inner, "transform"):
             raise InputError(
                 f"{method!r} changes what stands between encoders and fusion: {type(inner).__name__}.forward needs an argument transform, "
@@ -85,10 +87,12 @@ class TrainingStep:
         self._scorer: Scorer | None = None
         self._losses: dict[str, tuple[Tensor, Any]] = {}
         self._trained = torch.zeros((), device=device)
+        self.steps = 0
 
     def start_epoch(self, scorer: Scorer) -> None:
-        """Count scores and losses anew."""
+        """Count scores, losses and steps anew."""
         self._scorer = scorer
+        self.steps = 0
         self._losses = {}
         self._trained = torch.zeros((), device=self.device)
 
@@ -97,6 +101,10 @@ class TrainingStep:
         self.batches = [share.batch for share in shares]
         self._shares = {id(share.batch): share for share in shares}
         self._world_total = sum(share.total for share in shares)
+
+    def counted(self, batch: Batch) -> int:
+        """Return how many of a micro-batch's samples count: none where this process only keeps the others company."""
+        return self._shares[id(batch)].counted
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -116,7 +124,7 @@ class TrainingStep:
             # Losses and scores need the full precision.
             full = {modality: logits.float() for modality, logits in prediction.unimodal.items()}
             prediction = dataclasses.replace(prediction, multimodal=prediction.multimodal.float(), unimodal=full)
-        if self._scorer is not None and self._shares[id(batch)].counted:
+        if self._scorer is not None and self.counted(batch):
             self._scorer.update(prediction, batch.targets, batch.present)
         return prediction
 
@@ -134,7 +142,7 @@ class TrainingStep:
 
     def report(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
         """Count a micro-batch's mean losses by head, each for the samples that have its modality."""
-        counted = self._shares[id(batch)].counted
+        counted = self.counted(batch)
         for head, loss in losses.items():
             mask = batch.present.get(head)
             weight = counted if mask is None or not counted else mask.sum()
@@ -159,6 +167,7 @@ class TrainingStep:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.method.clipped(self._inner), self.clip)
         self.optimizer.step()
+        self.steps += 1
         for parameter, gradient in kept:
             parameter.grad = gradient
 

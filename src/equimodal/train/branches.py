@@ -1,0 +1,156 @@
+"""Trainings beside a run: a copy of the model as it stands, trained with another method, watched, and thrown away."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from equimodal import processes
+from equimodal.groups import MULTIPLIER_KEY
+from equimodal.methods.base import Branch, EpochContext, Method
+from equimodal.scores import MULTIMODAL
+from equimodal.tasks import get_task
+from equimodal.train.batches import make_source
+from equimodal.train.epoch import every_step, heads_of, parallel, step_scheduler, train_epoch
+from equimodal.train.evaluate import evaluate
+from equimodal.train.scoring import Scorer
+from equimodal.train.seeds import derived_seed
+from equimodal.train.setting import the_device
+from equimodal.train.step import TrainingStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch.optim import Optimizer
+
+__all__ = ["Branches"]
+
+
+class Branches:
+    """Trains copies of a model beside its run, with the run's own settings: the ``branch`` of an epoch's context.
+
+    A branch starts from the weights as they are, with an optimizer of the same kind and options at the learning rates of the moment,
+    without its moments, and without multipliers of a method. The scheduler goes on from where the run's stands; ``ReduceLROnPlateau``,
+    which waits for the run's scores, does not, and neither does one whose making is unknown. Model, optimizer and random state are left
+    as they were. Order and noise depend on the seed, the epoch and the number of the branch within it.
+
+    In a loop of your own, for :class:`equimodal.methods.gblend.GBlend`::
+
+        branches = Branches(model, optimizer, batch_size=64)
+        for epoch in range(1, epochs + 1):
+            method.epoch_start(EpochContext(epoch, epochs=epochs, train=train, branch=branches.at(epoch)))
+
+    :param model: the model in training, not wrapped for several processes.
+    :param optimizer: its optimizer.
+    :param scheduler: the scheduler on it, if any, and
+    :param make_scheduler: the function of an optimizer that made it.
+    :param scheduler_interval: as for :func:`equimodal.fit`, like the arguments that follow.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        scheduler: Any = None,
+        make_scheduler: Callable[[Optimizer], Any] | None = None,
+        scheduler_interval: str = "epoch",
+        batch_size: int = 64,
+        task: str = "single-label",
+        seed: int = 0,
+        accumulate: int = 1,
+        clip: float | None = None,
+        autocast: torch.dtype | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.make_scheduler = make_scheduler
+        self.scheduler_interval = scheduler_interval
+        self.batch_size = batch_size
+        self.task = get_task(task)
+        self.seed = seed
+        self.accumulate = accumulate
+        self.clip = clip
+        self.autocast = autocast
+        self.device = the_device(device)
+        self.steps = 0
+        """The optimizer steps of all branches so far."""
+        self._epoch = 0
+        self._number = 0
+
+    def at(self, epoch: int) -> Branches:
+        """Begin a new epoch of the run, and return this object."""
+        self._epoch, self._number = epoch, 0
+        return self
+
+    def __call__(self, method: Method, train: Any, epochs: int, watch: Mapping[str, Any]) -> Branch:
+        """Train a copy; see :class:`equimodal.methods.base.BranchTrainer`."""
+        self._number += 1
+        seed = derived_seed(self.seed, "branch", self._epoch, self._number)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            return self._run(method, train, epochs, watch, seed)
+
+    def _run(self, method: Method, train: Any, epochs: int, watch: Mapping[str, Any], seed: int) -> Branch:
+        memo: dict[int, Any] = {}
+        model = copy.deepcopy(self.model, memo)
+        torch.manual_seed(derived_seed(seed, "build"))
+        model = method.build(model, self.task.loss).to(self.device)
+        optimizer = self._optimizer(memo)
+        scheduler = self._scheduler(optimizer)
+        heads, metrics = (MULTIMODAL, *heads_of(model)), self.task.metrics[:1]
+        check = functools.partial(self.task.check, outputs=getattr(model, "num_outputs", None))
+        make = functools.partial(make_source, check=check, batch_size=self.batch_size, device=self.device, seed=seed)
+        source, watched = make(train, "branch's training"), {name: make(data, name) for name, data in watch.items()}
+
+        def losses() -> dict[str, dict[str, float]]:
+            found = {name: evaluate(model, data, self.task, heads, metrics, self.device, self.autocast) for name, data in watched.items()}
+            return {name: evaluation.losses for name, evaluation in found.items()}
+
+        method.attach(optimizer)
+        try:
+            before = losses()
+            step = TrainingStep(parallel(model, self.device, masks=source.masks), optimizer, method, self.device, self.clip, self.autocast)
+            after_step = every_step(scheduler, self.scheduler_interval)
+            for epoch in range(1, epochs + 1):
+                torch.manual_seed(derived_seed(seed, "noise", epoch, processes.rank()))
+                step.model.train()
+                method.epoch_start(context := EpochContext(epoch, epochs=epochs, train=train))
+                train_epoch(step, source, epoch, self.accumulate, Scorer(self.task, heads, metrics, self.device), after_step)
+                self.steps += step.steps
+                if scheduler is not None and after_step is None:
+                    step_scheduler(scheduler, context)
+            return Branch(before, losses())
+        finally:
+            method.detach()
+
+    def _optimizer(self, memo: dict[int, Any]) -> Optimizer:
+        """Return an optimizer like the run's on the copied parameters, without its moments."""
+        moments, self.optimizer.state = self.optimizer.state, defaultdict(dict)
+        try:
+            optimizer = copy.deepcopy(self.optimizer, memo)
+        finally:
+            self.optimizer.state = moments
+        for group in optimizer.param_groups:
+            group.pop(MULTIPLIER_KEY, None)
+        return optimizer
+
+    def _scheduler(self, optimizer: Optimizer) -> Any:
+        """Return a scheduler that goes on from where the run's stands."""
+        if self.scheduler is None or self.make_scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
+            return None
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] = group.pop("initial_lr", group["lr"])
+        scheduler = self.make_scheduler(optimizer)
+        scheduler.load_state_dict(copy.deepcopy(self.scheduler.state_dict()))
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return scheduler
