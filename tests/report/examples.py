@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 from equimodal.report import RunRecord
@@ -133,3 +134,37 @@ def three_modalities() -> list[RunRecord]:
     """Two runs with text, image and audio."""
     final = {"multimodal": 0.8, "text": 0.75, "image": 0.6, "audio": 0.4}
     return [run("joint", final), run("miles", {**final, "audio": 0.6}, label="MILES", tau=0.2)]
+
+
+def priced(one: RunRecord, *, seconds: float = 1.25, steps: int | None = 70, side_steps: int = 0) -> RunRecord:
+    """The same run with the given seconds and steps in every epoch; without any steps, as older runs are, where they are None."""
+    counts = {} if steps is None else {"steps": steps, "side_steps": side_steps}
+    return replace(one, epochs=[{**record, "seconds": seconds, **counts} for record in one.epochs])
+
+
+BASELINES = {
+    "vanilla": (0.94, 0.93, 0.54),
+    "joint": (0.955, 0.94, 0.80),
+    "ogm": (0.951, 0.935, 0.70),
+    "ogm-ge": (0.957, 0.93, 0.75),
+    "mslr-k": (0.95, 0.92, 0.80),
+    "mslr-s": (0.949, 0.93, 0.78),
+    "mslr-d": (0.954, 0.93, 0.81),
+    "mses": (0.948, 0.94, 0.81),
+    "gblend": (0.956, 0.93, 0.83),
+    "miles+ogm-ge": (0.958, 0.92, 0.84),
+}
+
+
+def comparison(seeds: int = 5, epochs: int = 4) -> list[RunRecord]:
+    """The runs of a comparison of all methods: unimodal models, baselines with their costs, and MILES at the end."""
+    runs = []
+    for seed in range(seeds):
+        image, audio, *_, miles = demo(epochs, seed)
+        runs += [priced(image), priced(audio)]
+        for method, scores in BASELINES.items():
+            final = dict(zip(("multimodal", *MODALITIES), scores, strict=True))
+            side = 161 if method == "gblend" else 0
+            runs.append(priced(run(method, final, epochs=epochs, seed=seed), seconds=1.25 + side / 50, side_steps=side))
+        runs.append(priced(miles))
+    return runs

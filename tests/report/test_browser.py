@@ -12,7 +12,7 @@ import pytest
 
 from equimodal.report import write_report
 
-from .examples import MODALITIES, demo, run
+from .examples import MODALITIES, comparison, demo, run
 
 pytest.importorskip("matplotlib", reason="the page needs matplotlib")
 pytest.importorskip("jinja2", reason="the page needs Jinja")
@@ -103,6 +103,15 @@ def test_eight_modalities_and_long_names_fit_as_well(tmp_path):
     runs = [run("miles", final, tau=0.2, label="x" * 90, seed=seed, epochs=3) for seed in range(2)]
     path = write_report(tmp_path / "report.html", runs, names, title="y" * 120)
     for width, values in measure(path, tmp_path).items():
+        assert values["scrollWidth"] <= width
+        assert values["sticksOut"] == []
+
+
+def test_a_comparison_of_many_methods_fits_with_everything_unfolded(tmp_path):
+    path = write_report(tmp_path / "report.html", comparison(seeds=2), MODALITIES, relative_to="joint")
+    path.write_text(path.read_text(encoding="utf-8").replace("<details", "<details open"), encoding="utf-8")
+    for width, values in measure(path, tmp_path).items():
+        assert values["figures"] == 12
         assert values["scrollWidth"] <= width
         assert values["sticksOut"] == []
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from equimodal.errors import InputError
-from equimodal.report import RunRecord, render_report, write_report
+from equimodal.report import Cost, RunRecord, render_report, write_report
+from equimodal.report.intervals import percent
 from equimodal.report.prose import summary
 from equimodal.report.table import group_rows
 
-from .examples import MODALITIES, demo, run, three_modalities
+from .examples import BASELINES, MODALITIES, comparison, demo, run, three_modalities
 
 pytest.importorskip("matplotlib", reason="the page needs matplotlib")
 pytest.importorskip("jinja2", reason="the page needs Jinja")
@@ -158,6 +160,85 @@ def test_the_summary_claims_no_winner_on_a_tie_or_alone():
     text = summary(runs[:1], group_rows(runs[:1], MODALITIES))
     assert re.search(r"The multimodal prediction of a scores [\d.]+\s%\.", text)
     assert "highest" not in text
+
+
+@pytest.fixture(scope="module")
+def long_page():
+    """Eleven methods and two unimodal models, three seeds each; one more run of MILES is not finished."""
+    runs = comparison(seeds=3)
+    runs.append(replace(runs[-1], result=None, config={**runs[-1].config, "seed": 3}, epochs=runs[-1].epochs[:2]))
+    return render_report(runs, MODALITIES, relative_to="joint", extra_costs={"mslr-k": Cost(10.0, 560)})
+
+
+def test_many_methods_have_few_figures_in_the_open(long_page):
+    titles = re.findall(r"<figcaption><b>(.+?)</b>", long_page)
+    assert titles == [
+        "Figure 1. Learning curves of vanilla.",
+        "Figure 2. Learning dynamics of MILES.",
+        "Figure 3. Learning dynamics of vanilla.",
+        "Figure 4. Learning dynamics of joint.",
+    ]
+    folded = re.findall(r"<summary><b>(.+?)</b></summary>\n<figure>", long_page)
+    assert folded == [
+        f"Figure {number}. Learning dynamics of {name}"
+        for number, name in enumerate(("ogm", "ogm-ge", "mslr-k", "mslr-s", "mslr-d", "mses", "gblend", "miles+ogm-ge"), start=5)
+    ]
+    assert set(re.findall(r"How \S+ \(seed (\d)\)", long_page)) == {"0"}
+
+
+def test_many_runs_are_gathered_by_label(long_page):
+    assert Page(long_page).open == []
+    assert '<section class="run"' not in long_page
+    groups = re.findall(r'<details class="folded">\n<summary><b id="runs-\d+">(.+?)</b> <span>(.+?)</span>', long_page)
+    assert [label for label, _ in groups] == ["image alone", "audio alone", *BASELINES, "MILES"]
+    assert [count for _, count in groups] == [*["3 runs"] * 12, "4 runs"]
+    # One configuration each, and what is different in the others.
+    assert long_page.count("<pre>") == len(groups)
+    assert len(re.findall(r"the runs differ in\nseed \(0, 1, 2(?:, 3)?\)\.", long_page)) == len(groups)
+
+
+def test_the_tables_of_runs_have_every_score(long_page):
+    text = Page(long_page).text
+    for one in comparison(seeds=3):
+        for scores in one.result["scores"].values():
+            for score in scores.values():
+                assert f" {100 * score:.1f} " in text
+    last = [re.sub("<.+?>", " ", row).split() for row in re.findall("<tr>(.+)</tr>", long_page)][-1]
+    assert last[0] == "3"
+    assert " ".join(last).endswith(" ".join("–" * 9))
+    assert "2 so far" in " ".join(last)
+
+
+def test_the_summary_of_many_methods_stays_short(long_page):
+    text = re.sub(r"\s+", " ", re.search(r'<p class="summary">(.+?)</p>', long_page, re.DOTALL)[1])
+    assert len(text) < 1000
+    rows = [row for row in group_rows(comparison(seeds=3), MODALITIES).rows if row.multimodal is not None]
+    scores = sorted(rows, key=lambda row: row.multimodal.mean)
+    low, high = (f"{percent(row.multimodal)} % ({row.label})" for row in (scores[0], scores[-2]))
+    assert f", with {scores[-1].label}; the others lie between {low} and {high}." in text
+    scores = sorted(rows, key=lambda row: row.difference.mean)
+    low, high = (f"{percent(row.difference, signed=True)} points ({row.label})" for row in (scores[0], scores[-1]))
+    assert f"the image head minus that of the audio head, lies between {low} and {high}." in text
+
+
+def test_the_table_has_costs_where_a_reference_is_named(long_page):
+    table = re.search('<table class="scores">.+?</table>', long_page, re.DOTALL)[0]
+    assert table.count("×joint</th>") == 2
+    assert re.search(r'<th scope="row">mslr-k</th>.+<td>3.00</td><td>3.00</td></tr>', table)
+    assert "Seconds compare only within one machine" in table
+    runs = demo(epochs=2)
+    assert "×" not in render_report(runs, MODALITIES)
+    with pytest.raises(InputError, match="relative to 'jont'"):
+        render_report(runs, MODALITIES, relative_to="jont")
+
+
+def test_facts_and_settings_in_which_runs_differ_are_shown():
+    runs = [run("joint", {"multimodal": 0.9, "image": 0.8, "audio": 0.5}, epochs=2 + seed // 5, seed=seed) for seed in range(9)]
+    runs = [replace(one, config={**one.config, "optimizer": {"name": "adam", "lr": 0.001 * (1 + one.seed % 2)}}) for one in runs]
+    text = Page(render_report(runs, MODALITIES)).text
+    assert "the runs differ in optimizer.lr (0.001, 0.002, 0.001, 0.002, 0.001, 0.002, 0.001, 0.002, 0.001); epochs (2, 2," in text
+    heads = "multimodal image audio"
+    assert re.search(rf"seed epochs best epoch training time training accuracy .+ test accuracy \(%\) {heads} {heads} {heads} 0 2 ", text)
 
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):

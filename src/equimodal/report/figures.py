@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from equimodal.errors import require
-from equimodal.report.records import RunRecord, checked_modalities, clean, metric_name
+from equimodal.report.records import RunRecord, checked_modalities
 from equimodal.report.style import INK, MODALITY_STYLES, MULTIMODAL_STYLE, LineStyle, modality_styles
 from equimodal.report.svg import drawing, figure_to_svg, write_figure
+from equimodal.report.words import clean, metric_name
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Estimate", "estimate", "student_t_quantile"]
+__all__ = ["Estimate", "estimate", "percent", "student_t_quantile"]
+
+MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ def estimate(values: Iterable[float | None], level: float = 0.95) -> Estimate | 
     if len(known) == 1:
         return Estimate(mean, None, 1)
     return Estimate(mean, student_t_quantile(len(known) - 1, level) * statistics.stdev(known) / math.sqrt(len(known)), len(known))
+
+
+def percent(value: Estimate | None, *, signed: bool = False) -> str:
+    """Return a score as a percentage with one decimal, with its interval where it has one.
+
+    >>> percent(Estimate(0.984, None, 1)), percent(Estimate(-0.009, 0.0123, 5), signed=True), percent(None)
+    ('98.4', '−0.9 ± 1.2', '–')
+    """
+    if value is None:
+        return MISSING
+    # Adding zero turns -0.0 into 0.0.
+    mean = round(100 * value.mean, 1) + 0.0
+    text = f"{mean:+.1f}" if signed and mean != 0.0 else f"{mean:.1f}"
+    text = text.replace("-", "−")
+    return text if value.half_width is None else f"{text} ± {100 * value.half_width:.1f}"
 
 
 def student_t_quantile(freedom: int, level: float = 0.95) -> float:

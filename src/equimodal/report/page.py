@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import equimodal
 from equimodal._files import write_whole
 from equimodal.errors import InputError, require
 from equimodal.report import prose
 from equimodal.report.figures import figure_to_svg, learning_curves, learning_dynamics
-from equimodal.report.intervals import estimate
-from equimodal.report.records import SPLIT_NAMES, RunRecord, checked_modalities, clean, metric_name
-from equimodal.report.table import group_rows, percent
-from equimodal.scores import MULTIMODAL
+from equimodal.report.page_runs import describe_groups, describe_runs
+from equimodal.report.records import RunRecord, checked_modalities
+from equimodal.report.table import group_rows
+from equimodal.report.words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
 
     from matplotlib.figure import Figure
+
+    from equimodal.report.cost import Cost
 
 __all__ = ["render_report", "write_report"]
 
 WIDTH_OF_AN_INCH = 6.2
 """How wide an inch of a figure may become in the page, in rem: two panels fill the column."""
 
+OPEN_FIGURES = 4
+"""How many figures are shown at once; where there are more, the others are folded."""
+
 
 def write_report(
-    path: str | PathLike[str], runs: Sequence[RunRecord], modalities: Iterable[str], title: str | None = None, *, tau: float | None = None
+    path: str | PathLike[str],
+    runs: Sequence[RunRecord],
+    modalities: Iterable[str],
+    title: str | None = None,
+    *,
+    tau: float | None = None,
+    relative_to: str | None = None,
+    extra_costs: Mapping[str, Cost] | None = None,
 ) -> Path:
     """Write the page of :func:`render_report` to a file, whole or not at all.
 
@@ -39,19 +50,32 @@ def write_report(
     :raises InputError: as :func:`render_report`, or when the file cannot be written.
     :raises MissingDependency: without matplotlib or Jinja.
     """
-    return write_whole(path, render_report(runs, modalities, title, tau=tau))
+    return write_whole(path, render_report(runs, modalities, title, tau=tau, relative_to=relative_to, extra_costs=extra_costs))
 
 
-def render_report(runs: Sequence[RunRecord], modalities: Iterable[str], title: str | None = None, *, tau: float | None = None) -> str:
+def render_report(
+    runs: Sequence[RunRecord],
+    modalities: Iterable[str],
+    title: str | None = None,
+    *,
+    tau: float | None = None,
+    relative_to: str | None = None,
+    extra_costs: Mapping[str, Cost] | None = None,
+) -> str:
     """Return the report of some runs on one data set as an HTML page; the same runs give the same text.
+
+    Up to eight runs are shown one by one; more are gathered by label, and their tables are folded, as are all figures
+    but the first four where there are six or more.
 
     :param runs: in the order of the table. The first multimodal one stands in Figure 1. Of several runs with one label (seeds) the table
         has the mean, and the figures show the first.
     :param modalities: all modalities, the strongest first.
     :param title: the page's title; by default it names the data set.
     :param tau: the threshold to draw for runs whose method has none; by default that of the other runs, where they agree on one.
-    :raises InputError: without runs, for runs that do not belong together (see :func:`equimodal.report.table.group_rows`), or for an
-        unknown modality.
+    :param relative_to: the label of the row whose cost is 1, for a table with costs; see :func:`equimodal.report.table.group_rows`.
+    :param extra_costs: by label, what is added to the cost of each of its runs.
+    :raises InputError: without runs, for runs that do not belong together or costs that do not belong to them (see
+        :func:`equimodal.report.table.group_rows`), or for an unknown modality.
     :raises MissingDependency: without matplotlib or Jinja.
     """
     runs = list(runs)
@@ -61,14 +85,19 @@ def render_report(runs: Sequence[RunRecord], modalities: Iterable[str], title: s
     for run in runs:
         if not run.modalities:
             raise InputError(f"run {run.label!r} has recorded no epoch yet: wait for its first one")
-    table = group_rows(runs, names)
+    table = group_rows(runs, names, relative_to=relative_to, extra_costs=extra_costs)
+    figures = _figures(runs, names, tau)
+    # Folding away a single one would save nothing.
+    shown = OPEN_FIGURES if len(figures) > OPEN_FIGURES + 1 else len(figures)
     dataset = next((run.dataset for run in runs if run.dataset), None)
     content = {
         "title": clean(title or f"{dataset or 'A multimodal data set'}: how the modalities learn"),
         "summary": prose.summary(runs, table),
         "table": table.html() if table.rows else "",
-        "figures": _figures(runs, names, tau),
-        "runs": [_run(position, run, names) for position, run in enumerate(runs, start=1)],
+        "figures": figures[:shown],
+        "folded": figures[shown:],
+        "runs": describe_runs(runs, names),
+        "groups": describe_groups(runs, names),
         "version": equimodal.__version__,
     }
     jinja = require("jinja2", extra="plots")
@@ -100,7 +129,7 @@ def _figures(runs: Sequence[RunRecord], modalities: Sequence[str], tau: float | 
                 lambda columns: learning_curves(run, alone, modalities=modalities, columns=columns),
             )
         )
-    for run in sorted(first.values(), key=lambda run: not _is_steered(run)):
+    for run in sorted(first.values(), key=lambda run: (run.tau is None, not _is_steered(run))):
         if run.names("utilization") or run.names("multipliers"):
             threshold = tau if run.tau is None else run.tau
             figures.append(_dynamics(len(figures) + 1, run, modalities, threshold))
@@ -131,9 +160,7 @@ def _figure(number: int, title: str, caption: str, description: str, draw: Calla
 
 
 def _is_steered(run: RunRecord) -> bool:
-    return run.tau is not None or any(
-        value is not None and value != 1.0 for name in run.names("multipliers") for value in run.series("multipliers", name)
-    )
+    return any(value is not None and value != 1.0 for name in run.names("multipliers") for value in run.series("multipliers", name))
 
 
 def _alone_beside(run: RunRecord, runs: Sequence[RunRecord], modalities: Sequence[str]) -> list[RunRecord]:
@@ -144,41 +171,3 @@ def _alone_beside(run: RunRecord, runs: Sequence[RunRecord], modalities: Sequenc
         candidates.sort(key=lambda other: other.seed != run.seed)
         chosen += candidates[:1]
     return chosen
-
-
-def _run(position: int, run: RunRecord, modalities: Sequence[str]) -> dict[str, Any]:
-    heads = [name for name in (MULTIMODAL, *modalities) if name in run.modalities or (name == MULTIMODAL and not run.is_unimodal)]
-    splits = {split: name for split, name in SPLIT_NAMES.items() if run.final_scores(split)}
-    return {
-        "id": f"run-{position}",
-        "label": clean(run.label),
-        "facts": _facts(run),
-        "metric": metric_name(run.metric),
-        "splits": list(splits.values()),
-        "scores": [(clean(head), [percent(estimate([run.final_scores(split).get(head)])) for split in splits]) for head in heads]
-        if splits
-        else [],
-        "config": json.dumps(run.config, indent=2, ensure_ascii=False, default=str),
-    }
-
-
-def _facts(run: RunRecord) -> list[tuple[str, str]]:
-    facts = [("method", clean(run.method))]
-    if run.seed is not None:
-        facts.append(("seed", str(run.seed)))
-    facts.append(("epochs", str(len(run.epochs)) if run.result is not None else f"{len(run.epochs)} so far"))
-    if run.best_epoch is not None:
-        facts.append(("best epoch", str(run.best_epoch)))
-    facts += [
-        (symbol, f"{value:g}") for symbol, value in (("τ", run.option("tau")), ("μ", run.option("mu"))) if isinstance(value, int | float)
-    ]
-    seconds = [value for value in run.series("seconds") if value is not None]
-    if seconds:
-        facts.append(("training time", _duration(sum(seconds))))
-    return facts
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

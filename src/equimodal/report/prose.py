@@ -5,27 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from equimodal.report.records import SPLIT_NAMES, clean, metric_name, title_case
-from equimodal.report.table import percent
+from equimodal.report.intervals import percent
+from equimodal.report.words import SPLIT_NAMES, clean, listing, metric_name, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from equimodal.report.intervals import Estimate
     from equimodal.report.records import RunRecord
-    from equimodal.report.table import ResultTable, Row
+    from equimodal.report.result_table import ResultTable, Row
 
-__all__ = ["curves_caption", "describe_curves", "describe_dynamics", "dynamics_caption", "listing", "summary"]
+MANY_METHODS = 6
+"""From so many on, only the ends of their range are named."""
 
-
-def listing(words: Iterable[str]) -> str:
-    """Join words as a sentence does.
-
-    >>> listing(["a", "b", "c"]), listing(["a"])
-    ('a, b and c', 'a')
-    """
-    *head, last = words
-    return f"{', '.join(head)} and {last}" if head else last
+__all__ = ["curves_caption", "describe_curves", "describe_dynamics", "dynamics_caption", "summary"]
 
 
 def summary(runs: Sequence[RunRecord], table: ResultTable) -> str:
@@ -85,17 +79,32 @@ def _best(table: ResultTable, methods: Sequence[Row]) -> list[str]:
     best = [table.rows[position] for position in sorted(table.best())]
     if not best:
         return [f"The multimodal prediction of {clean(methods[0].label)} scores {percent(methods[0].multimodal)} %."]
-    others = [f"{percent(row.multimodal)} % with {clean(row.label)}" for row in methods if row not in best]
-    rest = f"; it is {listing(others)}" if others else ""
+    others = [row for row in methods if row not in best]
+    if len(methods) < MANY_METHODS:
+        shown = listing(f"{percent(row.multimodal)} % with {clean(row.label)}" for row in others) if others else ""
+        rest = f"; it is {shown}" if others else ""
+    else:
+        rest = f"; the others lie {_span([(row.multimodal, row) for row in others], '%')}" if len(others) > 1 else ""
     return [f"The highest multimodal score is {percent(best[0].multimodal)} %, with {listing(clean(row.label) for row in best)}{rest}."]
 
 
 def _differences(table: ResultTable, methods: Sequence[Row]) -> list[str]:
-    known = [f"{percent(row.difference, signed=True)} points with {clean(row.label)}" for row in methods if row.difference is not None]
+    known = [(row.difference, row) for row in methods if row.difference is not None]
     if not known:
         return []
     strong, weak = clean(table.modalities[0]), clean(table.modalities[-1])
-    return [f"Δ, the score of the {strong} head minus that of the {weak} head, is {listing(known)}."]
+    if len(known) < MANY_METHODS:
+        values = f"is {listing(f'{percent(value, signed=True)} points with {clean(row.label)}' for value, row in known)}"
+    else:
+        values = f"lies {_span(known, 'points', signed=True)}"
+    return [f"Δ, the score of the {strong} head minus that of the {weak} head, {values}."]
+
+
+def _span(values: Sequence[tuple[Estimate | None, Row]], unit: str, *, signed: bool = False) -> str:
+    """Name the lowest and the highest of some values, and the rows that have them."""
+    known = sorted(((value, row) for value, row in values if value is not None), key=lambda pair: pair[0].mean)
+    low, high = (f"{percent(value, signed=signed)} {unit} ({clean(row.label)})" for value, row in (known[0], known[-1]))
+    return f"between {low} and {high}"
 
 
 def _alone(table: ResultTable) -> list[str]:
@@ -112,7 +121,7 @@ def _alone(table: ResultTable) -> list[str]:
 def _certainty(table: ResultTable) -> str:
     if all(row.count == 1 for row in table.rows):
         return "Each row is one run: how much of these differences is chance cannot be told from it, only from more seeds."
-    return f"{table.note} The intervals cover the seeds alone, not the choice of data or settings."
+    return f"{table.certainty} The intervals cover the seeds alone, not the choice of data or settings."
 
 
 def curves_caption(run: RunRecord, *, has_alone: bool) -> str:

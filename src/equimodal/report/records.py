@@ -4,60 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal.errors import InputError, nearest
+from equimodal.report.cost import Cost, cost_of
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from os import PathLike
 
-__all__ = ["SPLIT_NAMES", "RunRecord", "checked_modalities", "clean", "metric_name", "number", "read_run", "title_case"]
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "weighted_f1": "weighted F1",
-    "samples_f1": "samples F1",
-    "mean_average_precision": "mean average precision",
-    "r2": "R²",
-}
-
-SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-"""The splits as they read in running text, in the order in which they are shown."""
-
-
-def metric_name(metric: str) -> str:
-    """Return a metric's name as it reads in running text.
-
-    >>> metric_name("macro_f1")
-    'macro F1'
-    """
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
-def title_case(text: str) -> str:
-    """Return the text with its first letter in upper case and the rest as it is.
-
-    >>> title_case("validation macro F1")
-    'Validation macro F1'
-    """
-    return text[:1].upper() + text[1:]
-
-
-def clean(text: str) -> str:
-    r"""Return a name as it can be printed: control characters, which would break lines and files, become spaces.
-
-    >>> clean("late\nfusion\x1b[1m")
-    'late fusion [1m'
-    """
-    return "".join(" " if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character for character in text)
+__all__ = ["RunRecord", "checked_modalities", "number", "read_run"]
 
 
 def number(value: Any) -> float | None:
@@ -141,6 +101,11 @@ class RunRecord:
     def epoch_numbers(self) -> list[int]:
         """The numbers of the recorded epochs."""
         return [int(record.get("epoch", position)) for position, record in enumerate(self.epochs, start=1)]
+
+    @property
+    def cost(self) -> Cost:
+        """Seconds and optimizer steps of all epochs, trainings beside the run included; a part is None where a record lacks it."""
+        return cost_of(self.epochs)
 
     @property
     def tau(self) -> float | None:
