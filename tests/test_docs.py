@@ -4,7 +4,8 @@ The blocks of a page run in order, in one namespace and in an empty folder:
 
 - ``python`` is executed; ``pycon``, and ``python`` that begins with ``>>>``, is a doctest. Where the first line names a file, such as
   ``# my_methods.py``, the block is written to that file instead. ``FOLDER`` stands for real data: the block runs where they are.
-- ``diff``: both sides must be Python. ``yaml`` is a configuration, and trains. ``toml`` must parse. ``console`` must print what is shown.
+- ``diff``: both sides must be Python. ``yaml`` is a configuration, and trains, or that of a comparison, and is understood. ``toml`` must
+  parse. ``console`` must print what is shown.
 """
 
 import argparse
@@ -21,12 +22,14 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from equimodal.cli import main
+from equimodal.cli import compare, main, rates
 from equimodal.cli.commands import make_parser
 from equimodal.cli.parser import no_more
 from equimodal.cli.train import configuration, read_config
 from equimodal.data import datasets
 from equimodal.data.downloads import cache_dir
+from equimodal.study.comparison import UNIMODAL_RATES
+from equimodal.study.plan import make_plan, method_names
 from equimodal.train.config import DEFAULTS, resolve, train
 
 ROOT = Path(__file__).parents[1]
@@ -128,7 +131,10 @@ def test_configurations_train(page, tmp_path):
     for block in blocks_of(page, "yaml"):
         file = tmp_path / "config.yaml"
         file.write_text(block.text, encoding="utf-8")
-        train({**read_config(file), "epochs": 1})
+        if "methods" in read_config(file):
+            check_command(["compare", "--config", str(file), "--out", str(tmp_path)])
+        else:
+            train({**read_config(file), "epochs": 1})
 
 
 @with_blocks("toml")
@@ -188,6 +194,14 @@ def check_command(words):
             arguments.config = None
         resolve(configuration(arguments, extra))
         return
+    if words[0] == "rates":
+        resolve({**rates.asked(arguments, extra), "method": "joint"})
+        return
+    if words[0] == "compare":
+        asked = compare.asked(arguments, extra)
+        modalities = datasets.get(resolve(asked["config"])["dataset"]["name"]).modalities
+        make_plan(method_names(asked["methods"]), asked["options"], modalities, {UNIMODAL_RATES: dict.fromkeys(modalities, 0.1)})
+        return
     no_more(extra, arguments.parser)
     if words[0] == "methods" or words == ["data"] or (words[0] == "data" and words[1] != "fetch"):
         assert main(words) == 0
@@ -234,4 +248,6 @@ def test_commands_and_flags_in_the_text_exist(page):
         for word in words:
             flag = word.partition("=")[0]
             if flag.startswith("--"):
-                assert flag in known or ("." in flag and flag[2:].partition(".")[0] in DEFAULTS), f"{page.name}: unknown flag in {code}"
+                assert flag in known or ("." in flag and flag[2:].partition(".")[0] in (*DEFAULTS, "methods")), (
+                    f"{page.name}: unknown flag in {code}"
+                )

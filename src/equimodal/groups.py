@@ -303,11 +303,13 @@ class ParameterRegistry:
     >>> [tuple(parameter.shape) for parameter in registry.of("audio", "encoder")]
     [(2, 4), (2,)]
 
-    :param modules: by modality and role (``"encoder"``, ``"head"``), the module; what :meth:`equimodal.nn.JointFusion.modality_modules`
-        returns. Modules that are given without roles count as encoders.
+    :param modules: by modality and role (``"encoder"``, ``"head"``), the module; or a model that says so in ``modality_modules()``, as
+        :class:`equimodal.nn.JointFusion` does. Modules that are given without roles count as encoders.
     """
 
-    def __init__(self, modules: Mapping[str, Any]) -> None:
+    def __init__(self, modules: nn.Module | Mapping[str, Any]) -> None:
+        if isinstance(modules, nn.Module) and not isinstance(modules, nn.ModuleDict):
+            modules = modality_modules(modules)
         self._parameters: dict[str, dict[str, list[nn.Parameter]]] = {}
         for modality, parts in modules.items():
             roles = parts if isinstance(parts, Mapping) else {"encoder": parts}

@@ -127,7 +127,7 @@ def test_mistyped_names_options_and_values(refused_run, words, said):
         ("3: 4", "unknown key 3 in the configuration"),
         ("method: {name: miles, tua: 3}", "method 'miles' has no option 'tua': did you mean 'tau'?"),
         ("method: {name: miles, tau: '0.1'}", "method 'miles': tau = '0.1': a number from 0 to 1"),
-        ("method: [miles]", "method = ['miles']: a name, or a mapping with a name and options, is needed"),
+        ("method: [miles, [joint]]", "method = ['joint']: a name, or a mapping with a name and options, is needed"),
         ("scheduler: {gamma: 0.5}", "scheduler = {'gamma': 0.5} lacks its name: give it under scheduler.name"),
         ("model: 3", "model = 3: a mapping is needed"),
         ("model: {encoders: {audio: {dept: 6}}}", "encoder 'mlp' has no option 'dept'"),

@@ -15,7 +15,7 @@ __all__ = ["add_parser", "plain_text"]
 
 _FIDELITY = {
     "exact": "exact: the source states everything that is implemented",
-    "reconstructed": "reconstructed: the source leaves something open, which the text below names",
+    "reconstructed": "reconstructed: the source leaves something open, which the method's page names",
 }
 
 

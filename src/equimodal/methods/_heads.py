@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from equimodal.errors import InputError
-from equimodal.groups import ParameterRegistry, modality_modules
+from equimodal.groups import ParameterRegistry
 from equimodal.methods.base import Criterion, Method
 from equimodal.nn.prediction import Routes
 from equimodal.scores import MULTIMODAL
@@ -66,7 +66,7 @@ class HeadsMethod(Method):
         """Leave probes out."""
         if not self.transforms():
             return super().clipped(model)
-        registry = ParameterRegistry(modality_modules(model))
+        registry = ParameterRegistry(model)
         for modality in registry.modalities:
             if not registry.of(modality, "head"):
                 raise InputError(

@@ -247,6 +247,10 @@ class Method(Configurable):
         """
         return {}
 
+    def record(self) -> dict[str, Any]:
+        """Return what the method did in the epoch, as plain values for its record, under ``"method"``; empty for nothing."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes during a run, as tensors and plain values."""
         return {}

@@ -49,12 +49,15 @@ class Composition(Method):
         for method in self.methods:
             if not isinstance(method, Method):
                 raise InputError(f"a composition is made of methods, got {method!r}")
+            if not getattr(method, "name", None):
+                raise InputError(f"{type(method).__name__} has no name: give the class one, under which the composition keeps its state")
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise InputError(f"{' + '.join(names)}: a method stands in a composition once")
         self.name = "+".join(names)  # type: ignore[misc]
-        self.title = " + ".join(method.title for method in self.methods)  # type: ignore[misc]
-        self.paper = "; ".join(dict.fromkeys(method.paper for method in self.methods))  # type: ignore[misc]
+        self.title = " + ".join(getattr(method, "title", method.name) for method in self.methods)  # type: ignore[misc]
+        papers = dict.fromkeys(getattr(method, "paper", "") for method in self.methods)
+        self.paper = "; ".join(filter(None, papers))  # type: ignore[misc]
         self._deciders = _deciders(self.methods)
 
     def options(self) -> dict[str, Any]:
@@ -175,6 +178,10 @@ class Composition(Method):
         """Return what the first method says that says anything."""
         return next((said for method in self.methods if (said := method.acted_on())), {})
 
+    def record(self) -> dict[str, Any]:
+        """Return what every method did that did anything, under its name."""
+        return {method.name: noted for method in self.methods if (noted := method.record())}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every method under its name."""
         return {method.name: method.state_dict() for method in self.methods}
@@ -201,12 +208,16 @@ def _deciders(methods: Sequence[Method]) -> dict[str, Method]:
             others = claims[other.name][subject]
             if other is not method and others != claim:
                 if isinstance(claim, str) and isinstance(others, str):
-                    raise InputError(f"{other.name} has {others} and {method.name} has {claim}, which decide {subject}: give both the same")
+                    ways = f"{other.name} has {others} and {method.name} has {claim}"
+                    raise InputError(f"{ways}, which decide {subject}: let them agree, or leave one of them out")
                 raise InputError(f"both {other.name} and {method.name} decide {subject}: leave one of them out")
-    # Who owns the step calls its own loss and gradient hooks, and nobody else's.
+    # Who owns the step calls its own hooks within it, and nobody else's.
     owner = found.get("the step")
     for subject in ("the loss", "the gradients"):
         other_decider = found.get(subject)
         if owner is not None and other_decider is not None and other_decider is not owner:
             raise InputError(f"{owner.name} owns the whole step, so {other_decider.name} cannot decide {subject}: leave one of them out")
+    for method in methods:
+        if owner is not None and method is not owner and type(method).observe is not Method.observe:
+            raise InputError(f"{owner.name} owns the whole step, so {method.name} cannot observe its predictions: leave one of them out")
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError
@@ -71,7 +71,7 @@ def weights(gains: Mapping[str, float], overfits: Mapping[str, float], floor: fl
 class GBlend(Method):
     r"""G-Blend, gradient blending (Wang, Tran & Feiszli, CVPR 2020).
 
-    All heads are trained together, with weights that favour those which gain much and overfit little when they are trained alone:
+    All heads are trained together, with weights that favour those which gain much and overfit little when they are trained alone.
 
     .. math::
         L = \sum_k w_k L_k, \qquad w_k = \frac{1}{Z} \frac{G_k}{O_k^2}, \qquad G_k = L^V_k(0) - L^V_k(n), \qquad
@@ -191,7 +191,7 @@ class GBlend(Method):
         """Draw *V*, and return what the run trains on: all of the training split offline, *T* online."""
         if self.weights is not None:
             return train
-        if isinstance(train, DataLoader) or not (isinstance(train, (TensorSet, Dataset)) or hasattr(train, "__getitem__")):
+        if not _holds_samples(train):
             raise InputError(f"the training split is a {type(train).__name__}, which G-Blend cannot split: give a TensorSet or a Dataset")
         held_out = self._held_out(len(train))
         order = torch.randperm(len(train))
@@ -224,7 +224,7 @@ class GBlend(Method):
         for head in (MULTIMODAL, *self._modalities):
             alone: Method = Vanilla() if head == MULTIMODAL else Unimodal(head)
             before, after = context.branch(alone, kept, epochs, {"train": kept, "held out": away})
-            first, last = ({name: losses[MULTIMODAL] for name, losses in when.items()} for when in (before, after))
+            first, last = ({name: losses[head] for name, losses in when.items()} for when in (before, after))
             gains[head] = first["held out"] - last["held out"]
             overfits[head] = (last["held out"] - last["train"]) - (first["held out"] - first["train"])
         self._current = weights(gains, overfits, self.floor)
@@ -241,6 +241,10 @@ class GBlend(Method):
         assert total is not None  # there is always a multimodal loss
         return total
 
+    def record(self) -> dict[str, Any]:
+        """Return the weights in force."""
+        return {"weights": self.current_weights}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the weights in force and how they were found."""
         return {"weights": dict(self._current), "estimates": [dict(estimate) for estimate in self.estimates]}
@@ -249,6 +253,13 @@ class GBlend(Method):
         """Continue from a state."""
         self._current = {str(head): float(weight) for head, weight in state["weights"].items()}
         self.estimates = [dict(estimate) for estimate in state["estimates"]]
+
+
+def _holds_samples(data: Any) -> bool:
+    """Tell whether data holds single samples by number; loaders and lists hold batches."""
+    if isinstance(data, (DataLoader, IterableDataset, Mapping, list, tuple)):
+        return False
+    return (isinstance(data, Dataset) or hasattr(data, "__getitem__")) and hasattr(data, "__len__")
 
 
 def _subset(data: Any, indices: Tensor) -> Any:

@@ -19,6 +19,6 @@ class Joint(HeadsMethod):
     """
 
     name: ClassVar[str] = "joint"
-    title: ClassVar[str] = "Joint (Eq. 3)"
+    title: ClassVar[str] = "Joint"
     paper: ClassVar[str] = "Guerra-Manzanares & Shamout, MILES: Modality-Informed Learning Rate Scheduler, IJCNN 2025"
     fidelity: ClassVar[Literal["exact", "reconstructed"]] = "exact"

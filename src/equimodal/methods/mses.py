@@ -148,6 +148,12 @@ class MSES(Method):
     A part's own loss is that of its head: :math:`L_m` of modality *m*, :math:`L_{AB}` of the multimodal part, to which everything
     belongs that is of no single modality.
 
+    .. math:: \tilde L_p(1) = L_p(1), \qquad \tilde L_p(e) = w\, L_p(e - 1) + (1 - w)\, L_p(e), \qquad
+        \text{stop } p \text{ where } e - \operatorname{argmin}_{i \le e} \tilde L_p(i) > P
+
+    - :math:`L_p(e)`: validation loss of part *p* after epoch *e*, from 1; of equal minima the first counts.
+    - *w* (``smoothing``), *P* (``patience``).
+
     In a loop of one's own::
 
         method = MSES(patience=10)
@@ -167,7 +173,8 @@ class MSES(Method):
     :param smoothing: weight *w* of the epoch before in the loss that is watched, 0 (default, off) to below 1; 0.6 in the third-party
         implementation, with the raw loss of the epoch before.
     :param restore: ``"part"`` (default): a part that stops gets its own best weights back. ``"model"``: the whole model and the optimizer
-        go back to that part's best epoch, as in the third-party implementation, which undoes the others' epochs too.
+        go back to that part's best epoch, as in the third-party implementation, which undoes the others' epochs too, those of stopped
+        parts included; of several parts that stop at once, the last one's best epoch stays.
     :raises InputError: for a value out of range; from ``build`` for a model that does not name its modalities; from ``check`` for a
         validation split of fewer than 10 samples, whose loss is noise.
 
@@ -246,7 +253,7 @@ class MSES(Method):
         active = self.rule.active
         for module in self._built.modules():
             # Their running statistics would go on moving, and batch statistics would not be those of the weights that came back.
-            if isinstance(module, _NormBase) and self._module_owners.get(id(module), MULTIMODAL) not in active:
+            if isinstance(module, _NormBase) and (part := self._part_of(module)) in self.rule.parts and part not in active:
                 module.eval()
 
     def epoch_end(self, context: EpochContext) -> None:
@@ -259,7 +266,8 @@ class MSES(Method):
                 self._restore(self._best.pop(part))
         self._set()
         if self.rule.finished:
-            context.stop(f"all parts have stopped: {', '.join(f'{part} at {epoch}' for part, epoch in self.rule.best_epochs.items())}")
+            best = ", ".join(f"{part} {epoch}" for part, epoch in self.rule.best_epochs.items())
+            context.stop(f"all parts have stopped; their best epochs: {best}")
 
     @property
     def _built(self) -> nn.Module:
@@ -272,6 +280,12 @@ class MSES(Method):
             raise InputError(f"{self.name} has no optimizer yet: call attach(optimizer) first")
         self._actuator.set(self.rule.multipliers)
 
+    def _part_of(self, module: nn.Module) -> str:
+        """Return the part that a module, and with it its buffers, belongs to; a modality may have been given by parameters alone."""
+        given = self._module_owners.get(id(module))
+        own = (self._owners.get(parameter) for parameter in module.parameters(recurse=False))
+        return given or next((part for part in own if part is not None), MULTIMODAL)
+
     def _tensors(self, part: str | None) -> dict[str, Tensor]:
         """Return the parameters and buffers of a part, or of the whole model, by name."""
         found: dict[str, Tensor] = {}
@@ -279,7 +293,7 @@ class MSES(Method):
             if part is None or self._owners.get(parameter, MULTIMODAL) == part:
                 found[name] = parameter.detach()
         for prefix, module in self._built.named_modules():
-            if part is None or self._module_owners.get(id(module), MULTIMODAL) == part:
+            if part is None or self._part_of(module) == part:
                 found |= {f"{prefix}.{name}" if prefix else name: buffer for name, buffer in module.named_buffers(recurse=False)}
         return found
 
@@ -301,6 +315,10 @@ class MSES(Method):
     def multipliers(self) -> dict[str, float]:
         """Return 0 for each part that has stopped and 1 for the others."""
         return self.rule.multipliers
+
+    def record(self) -> dict[str, Any]:
+        """Return the best epoch of every part, and which parts are still trained."""
+        return {"best_epochs": dict(self.rule.best_epochs), "active": list(self.rule.active)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the rule, and the best weights of the parts that go on."""

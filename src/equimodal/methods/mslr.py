@@ -182,9 +182,9 @@ class MSLRSmooth(MSLRKeep):
 
     The mean is over the modalities; λ = 0 is :class:`MSLRKeep`, λ = 1 one rate for all. Symbols, use and errors as there.
 
-    :param rates: as for :class:`MSLRKeep`. A rate of ``"multimodal"`` is kept, and does not count in the mean.
-    :param strength: λ, from 0 to 1; default 0.5, ours.
-    :param heads: as for :class:`MSLRKeep`.
+    :param rates: the best unimodal learning rate of every modality. A rate of ``"multimodal"`` is kept, and does not count in the mean.
+    :param strength: λ, from 0 (kept as they are) to 1 (one common rate); default 0.5, ours.
+    :param heads: ``"trained"`` (default): the losses of all heads (Eq. 3); ``"probes"``: the multimodal loss alone.
 
     .. note::
         The original formula was not at hand. The MILES paper says that the rates are moved closer to their average; this is the simplest
@@ -218,11 +218,11 @@ class MSLRDynamic(MSLRKeep):
     A modality that improves is trained faster, one that degrades more slowly. The other symbols, use and errors are those of
     :class:`MSLRKeep`; in a loop of one's own, call ``method.epoch_end(context)`` after validation.
 
-    :param rates: as for :class:`MSLRKeep`.
+    :param rates: the best unimodal learning rate of every modality; ``"multimodal"`` too, to give the fusion another than the optimizer's.
     :param window: N, at least 1; default 5, that of both third-party implementations.
-    :param compound: multiply the rate that is in force, :math:`\eta_m \leftarrow \eta_m r_m`, after the epochs N, 2N, ... counted from 0,
-        with the mean over the last N scores, the current one among them. Default off: the multiple is always one of η*.
-    :param heads: as for :class:`MSLRKeep`.
+    :param compound: multiply the rate that is in force by the ratio, and only after the epochs N, 2N and so on, counted from 0, with the
+        mean over the last N scores, the current one among them. Default off: the multiple is always one of η*.
+    :param heads: ``"trained"`` (default): the losses of all heads (Eq. 3); ``"probes"``: the multimodal loss alone.
 
     .. note::
         Two implementations by others disagree, and the paper's text was not at hand, hence ``reconstructed``. The default is the rule of
@@ -252,6 +252,11 @@ class MSLRDynamic(MSLRKeep):
     def wanted_rates(self) -> dict[str, float]:
         """Return the best unimodal rates times the ratios."""
         return {modality: rate * self._ratios.get(modality, 1.0) for modality, rate in self.rates.items()}
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Begin a run; see :meth:`MSLRKeep.attach`."""
+        self._history, self._epochs, self._ratios = {}, 0, {}
+        super().attach(optimizer)
 
     def epoch_end(self, context: EpochContext) -> None:
         """Follow the epoch's validation scores."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equimodal import processes
 from equimodal.errors import InputError
-from equimodal.groups import ParameterRegistry, modality_modules
+from equimodal.groups import ParameterRegistry
 from equimodal.methods._checks import is_number, is_whole, need
 from equimodal.methods._heads import Heads, HeadsMethod
 from equimodal.methods.evidence import Evidence, check_evidence, make_evidence
@@ -53,9 +53,7 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
     if len(names) < 2:
         raise InputError(f"OGM compares at least two modalities, got {', '.join(names) or 'none'}")
     if isinstance(scores[names[0]], Tensor):
-        vector = torch.stack([torch.as_tensor(scores[name]) for name in names])
-        factors = _factors(vector, _mean_of_others(len(names), vector), alpha)
-        return dict(zip(names, factors.unbind(), strict=True))  # type: ignore[arg-type]
+        return dict(zip(names, _factors(torch.stack([torch.as_tensor(scores[name]) for name in names]), alpha).unbind(), strict=True))  # type: ignore[arg-type]
     values = [float(scores[name]) for name in names]
     found = []
     for index, value in enumerate(values):
@@ -66,17 +64,17 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
     return dict(zip(names, found, strict=True))  # type: ignore[arg-type]
 
 
-def _mean_of_others(count: int, like: Tensor) -> Tensor:
-    """Return the matrix that takes scores to the mean of the others': for two modalities it swaps them."""
-    return (torch.ones(count, count).fill_diagonal_(0) / (count - 1)).to(like)
-
-
-def _factors(scores: Tensor, mean_of_others: Tensor, alpha: float) -> Tensor:
-    ratios = scores / (mean_of_others @ scores).clamp(min=_LEAST)
-    first = torch.zeros_like(scores, dtype=torch.bool)
-    first[0] = True
+def _factors(scores: Tensor, alpha: float) -> Tensor:
+    # For two modalities the mean of the others is a swap.
+    others = scores.flip(0) if len(scores) == 2 else torch.stack([_without(scores, index).mean() for index in range(len(scores))])
+    ratios = scores / others.clamp(min=_LEAST)
+    first = torch.arange(len(scores), device=scores.device) == 0
     ahead = torch.where((scores == scores[0]).all(), first, ratios > 1)
     return 1 - torch.tanh(alpha * ratios) * ahead
+
+
+def _without(scores: Tensor, index: int) -> Tensor:
+    return torch.cat([scores[:index], scores[index + 1 :]])
 
 
 class OGM(HeadsMethod):
@@ -85,11 +83,12 @@ class OGM(HeadsMethod):
     At every step it asks how sure each modality alone is of the true classes, and shrinks the gradient of the encoder that is ahead.
 
     .. math::
-        s_m = \sum_{i \in B} \operatorname{softmax}(z_i^m)_{y_i}, \qquad \rho_m = \frac{s_m}{\operatorname{mean}_{j \ne m} s_j}, \qquad
+        s_m = \sum_{i \in B} \operatorname{softmax}(v_{m,i})_{y_i}, \qquad \rho_m = \frac{s_m}{\operatorname{mean}_{j \ne m} s_j}, \qquad
         k_m = \begin{cases} 1 - \tanh(\alpha \rho_m) & \rho_m > 1 \\ 1 & \text{otherwise} \end{cases}, \qquad
         g_m \leftarrow k_m\, g_m
 
-    - :math:`z^m`: logits of modality *m* alone (``evidence``); for fusion by concatenation :math:`W_m h^m + b/M`, its slice of the head.
+    - :math:`v_m`: logits of modality *m* alone (``evidence``); for fusion by concatenation :math:`W_m z_m + b/M`, the slice of the fusion
+      that its feature :math:`z_m` meets.
     - :math:`s_m`, :math:`\rho_m`: score and discrepancy ratio; α (``alpha``): strength.
     - :math:`g_m`: gradient of encoder *m*'s parameters, after backward and before the optimizer's step. Heads and fusion stay as they are.
 
@@ -97,7 +96,7 @@ class OGM(HeadsMethod):
 
         method = OGM(alpha=0.3)
         model = method.build(model)
-        registry = ParameterRegistry(model.modality_modules())
+        registry = ParameterRegistry(model)
         for epoch in range(1, epochs + 1):
             method.epoch_start(EpochContext(epoch))
             for batch in batches:
@@ -112,11 +111,13 @@ class OGM(HeadsMethod):
         example command, and 0.1 (VGGSound) and 0.8 (CREMA-D) are its settings.
     :param modulation_starts: the first epoch that is modulated, counted from 0; default 0, as in the official code.
     :param modulation_ends: the last one, included; default 50, as in the official code, of its 100 epochs.
-    :param params: ``"all"`` parameters of an encoder (default), or ``"conv"``: those of four dimensions alone, as in the official code. Its
-        rule is a test of shape that fits the ResNets it was written for; in an encoder without convolutions it does nothing at all and
-        does not say so, and a method that means to slow an encoder should slow all of it, biases and normalisation included.
-    :param evidence: where :math:`z^m` comes from, one of :data:`equimodal.methods.evidence.EVIDENCE`; default ``"slice"``, the paper's, for
-        the fusions ``concat``, ``sum``, ``additive`` and ``late``. Others need another: ``"zeroed-feature"`` or ``"head"``.
+    :param params: ``"all"`` parameters of an encoder (default), or ``"conv"``: those of four dimensions alone, as in the official code,
+        whose test of shape fits the ResNets it was written for. In an encoder without convolutions that test finds nothing: the official
+        code then does nothing, and here ``"conv"`` is refused. A method that means to slow an encoder should slow all of it, biases and
+        normalisation included, hence the default.
+    :param evidence: where :math:`v_m` comes from; default ``"slice"``, the paper's, for the fusions ``concat``, ``sum``, ``additive`` and
+        ``late``. Others need another: ``"zeroed-feature"``, ``"zeroed-input"``, ``"head"``, ``"shared-head"`` or ``"prototype"``; see
+        :data:`equimodal.methods.evidence.EVIDENCE`.
     :param heads: ``"probes"`` (default): the multimodal loss alone is trained, as in the paper, and unimodal heads only read the features;
         ``"trained"``: the losses of all heads (Eq. 3 of MILES).
     :raises InputError: for a value out of range; from ``build`` for a model whose fusion has no such evidence, that does not name its
@@ -167,13 +168,14 @@ class OGM(HeadsMethod):
         self._source: Evidence | None = None
         self._modalities: tuple[str, ...] = ()
         self._sums: Tensor | None = None
-        self._counts: Tensor | None = None
-        self._mean_of_others: Tensor | None = None
+        self._counts: Any = 0.0
+        self._used: dict[str, Any] = {}
+        self._steps = 0
 
     def build(self, model: nn.Module, criterion: Criterion = single_label_loss) -> nn.Module:
         """Find the encoders and the evidence of a model."""
         model = super().build(model, criterion)
-        registry = ParameterRegistry(modality_modules(model))
+        registry = ParameterRegistry(model)
         self._modalities = registry.modalities
         if len(self._modalities) < 2:
             named = ", ".join(self._modalities) or "no modality"
@@ -203,65 +205,88 @@ class OGM(HeadsMethod):
     def epoch_start(self, context: EpochContext) -> None:
         """Note the epoch."""
         self._epoch = context.epoch - 1  # the window counts from 0
+        self._sums, self._counts = None, 0.0
+        self._used, self._steps = {}, 0
         self._evidence.epoch_start()
 
     def epoch_end(self, context: EpochContext) -> None:
         """Close the epoch's evidence."""
         self._evidence.epoch_end()
 
-    @torch.no_grad()
     def observe(self, prediction: Prediction, batch: Batch) -> None:
         """Add up how sure each modality is of the true classes; several micro-batches make one step."""
         if not self._in_window:
             return
         logits = self._evidence.logits(prediction, batch)
-        kind = prediction.multimodal.dtype
-        zero = torch.zeros((), dtype=kind if kind == torch.float64 else torch.float32, device=prediction.multimodal.device)
+        counts: float | Tensor = len(batch)
+        if batch.present or len(logits) < len(self._modalities):
+            sums, counts = self._masked(logits, batch)
+        else:
+            sums = self._sure([logits[modality] for modality in self._modalities], batch.targets)
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._counts = self._counts + counts
+
+    def _sure(self, logits: list[Tensor], targets: Tensor) -> Tensor:
+        """Return the sum over the batch of the probability of the true class, ``[modalities]``."""
+        if self.criterion is single_label_loss:
+            # Few calls, and a softmax over rows, which on a CPU is ten times faster than one over short columns.
+            by_class = torch.stack([of_one.t() for of_one in logits]).softmax(dim=1)
+            return by_class.gather(1, targets.expand(len(logits), 1, -1)).sum(dim=(1, 2))
+        return torch.stack([torch.exp(-self.criterion(of_one, targets)).sum() for of_one in logits])
+
+    def _masked(self, logits: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return sums and counts by modality where some samples, or all, lack one."""
+        zero = next(iter(logits.values())).new_zeros(())
         sums, counts = [], []
         for modality in self._modalities:
-            mask = batch.present.get(modality)
-            if modality not in logits:
+            if modality in logits:
+                sure = torch.exp(-self.criterion(logits[modality], batch.targets))
+                mask = batch.present.get(modality, torch.ones_like(sure, dtype=torch.bool))
+                sums.append(sure.where(mask, 0).sum())
+                counts.append(mask.sum())
+            else:
                 sums.append(zero)
                 counts.append(zero)
-                continue
-            sure = torch.exp(-self.criterion(logits[modality], batch.targets))
-            sums.append(zero + (sure.sum() if mask is None else sure.where(mask, 0).sum()))
-            counts.append(zero + (len(batch) if mask is None else mask.sum()))
-        total, count = torch.stack(sums), torch.stack(counts)
-        self._sums = total if self._sums is None else self._sums + total
-        self._counts = count if self._counts is None else self._counts + count
+        return torch.stack(sums), torch.stack([count.to(zero) for count in counts])
 
-    @torch.no_grad()
     def modulate(self, parameters: ParameterRegistry) -> None:
         """Scale the gradients of the encoders."""
         if not self._in_window:
             return
-        factors = self._factors(parameters)
-        for modality, factor in zip(self._modalities, factors, strict=True):
+        self._steps += 1
+        for modality, factor in self._factors(parameters).items():
+            self._used[modality] = self._used.get(modality, 0.0) + factor
             gradients = [parameter.grad for parameter in self._modulated(parameters, modality) if parameter.grad is not None]
             if gradients:
                 self._modulate(gradients, factor)
 
-    def _factors(self, parameters: ParameterRegistry) -> Tensor:
-        """Return the factors of the step that has been observed, in every process the same."""
+    def _factors(self, parameters: ParameterRegistry) -> dict[str, Any]:
+        """Return the factors of the step that has been observed, in every process the same: floats where reading them costs nothing."""
         sums, counts = self._sums, self._counts
-        if sums is None or counts is None:  # this process had no sample of its own
-            sums = counts = torch.zeros(len(self._modalities)).to(parameters.of(self._modalities[0], "encoder")[0])
-        seen = processes.all_sum(torch.stack([sums, counts]))
-        self._sums = self._counts = None
-        if self._mean_of_others is None or self._mean_of_others.device != seen.device:
-            self._mean_of_others = _mean_of_others(len(self._modalities), seen)
-        factors = _factors(seen[0] / seen[1].clamp(min=1), self._mean_of_others, self.alpha)
-        # A modality that no sample of the step has cannot be compared with.
-        return torch.where((seen[1] > 0).all(), factors, 1.0)
+        self._sums, self._counts = None, 0.0
+        if sums is None:  # this process had no sample of its own
+            like = parameters.of(self._modalities[0], "encoder")[0]
+            sums = torch.zeros(len(self._modalities), device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
+        if processes.world_size() > 1 or isinstance(counts, Tensor):
+            seen = processes.all_sum(torch.stack([sums, torch.zeros_like(sums) + counts]))
+            sums, counts = seen[0] / seen[1].clamp(min=1), seen[1]
+        everywhere = (counts > 0).all() if isinstance(counts, Tensor) else None
+        if sums.device.type != "cpu":
+            factors = coefficients(dict(zip(self._modalities, sums.unbind(), strict=True)), self.alpha)
+            # A modality that no sample of the step has cannot be compared with.
+            return factors if everywhere is None else {name: torch.where(everywhere, factor, 1.0) for name, factor in factors.items()}
+        if everywhere is not None and not everywhere:
+            return dict.fromkeys(self._modalities, 1.0)
+        return coefficients(dict(zip(self._modalities, sums.tolist(), strict=True)), self.alpha)
 
-    def _modulate(self, gradients: list[Tensor], factor: Tensor) -> None:
-        if factor.device.type == "cpu":
-            # Reading a number costs nothing here, and leaves the encoders alone that are not ahead.
-            if factor != 1:
-                torch._foreach_mul_(gradients, float(factor))
-        else:
+    def _modulate(self, gradients: list[Tensor], factor: Any) -> None:
+        if isinstance(factor, Tensor) or factor != 1:
             torch._foreach_mul_(gradients, factor)
+
+    def record(self) -> dict[str, Any]:
+        """Return the mean factor of the epoch by modality."""
+        used = {modality: float(total) / self._steps for modality, total in self._used.items()}
+        return {"coefficients": used} if used else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the evidence remembers: nothing, except for prototypes."""
@@ -319,16 +344,12 @@ class OGMGE(OGM):
         parts = drawn.split([gradient.numel() for gradient in gradients])  # type: ignore[no-untyped-call]
         return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
 
-    def _modulate(self, gradients: list[Tensor], factor: Tensor) -> None:
-        deviations = [gradient.std() + 1e-8 if gradient.numel() > 1 else gradient.new_tensor(1e-8) for gradient in gradients]
+    def _modulate(self, gradients: list[Tensor], factor: Any) -> None:
+        alone = gradients[0].new_zeros(())
+        deviations = torch._foreach_add([gradient.std() if gradient.numel() > 1 else alone for gradient in gradients], 1e-8)
         noise = self._draw(gradients)
         super()._modulate(gradients, factor)
-        if factor.device.type == "cpu":
-            for gradient, part, deviation in zip(gradients, noise, deviations, strict=True):
-                gradient.add_(part, alpha=float(deviation))
-        else:
-            torch._foreach_mul_(noise, deviations)
-            torch._foreach_add_(gradients, noise)
+        torch._foreach_addcmul_(gradients, noise, deviations)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of the noise, and what the evidence remembers."""

@@ -82,8 +82,12 @@ class Concat(Fusion):
 
     def contributions(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``W_m z_m + b / M`` of each modality, with ``W_m`` the columns of the weight that its feature meets (OGM)."""
-        weight, share = self.linear.weight, self.linear.bias / len(self.modalities)
-        return {name: functional.linear(features[name], weight[:, columns], share) for name, columns in self.columns.items()}
+        # Few calls, because OGM makes them at every step.
+        linear, share = self.linear, 1 / len(self.modalities)
+        blocks = linear.weight.t().split(list(self.feature_sizes.values()))  # type: ignore[no-untyped-call]
+        return {
+            name: torch.addmm(linear.bias, features[name], block, beta=share) for name, block in zip(self.modalities, blocks, strict=True)
+        }
 
 
 class Sum(Fusion):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from equimodal import processes
+from equimodal.errors import TrainingDiverged
 from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Branch, EpochContext, Method
 from equimodal.scores import MULTIMODAL
@@ -96,7 +98,16 @@ class Branches:
         self._number += 1
         seed = derived_seed(self.seed, "branch", self._epoch, self._number)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            return self._run(method, train, epochs, watch, seed)
+            try:
+                found = self._run(method, train, epochs, watch, seed)
+            except TrainingDiverged:  # which speaks of the branch's own epochs, and of checkpoints
+                found = None
+        if found is None or _lost(found):
+            raise TrainingDiverged(
+                f"a training beside the run ({method.name}, before epoch {self._epoch}) became NaN or infinite: "
+                "lower the learning rate or clip the gradient"
+            )
+        return found
 
     def _run(self, method: Method, train: Any, epochs: int, watch: Mapping[str, Any], seed: int) -> Branch:
         memo: dict[int, Any] = {}
@@ -119,6 +130,8 @@ class Branches:
             before = losses()
             step = TrainingStep(parallel(model, self.device, masks=source.masks), optimizer, method, self.device, self.clip, self.autocast)
             after_step = every_step(scheduler, self.scheduler_interval)
+            if after_step is not None:
+                after_step = functools.partial(_step_unless_ended, scheduler, after_step)
             for epoch in range(1, epochs + 1):
                 torch.manual_seed(derived_seed(seed, "noise", epoch, processes.rank()))
                 step.model.train()
@@ -126,7 +139,7 @@ class Branches:
                 train_epoch(step, source, epoch, self.accumulate, Scorer(self.task, heads, metrics, self.device), after_step)
                 self.steps += step.steps
                 if scheduler is not None and after_step is None:
-                    step_scheduler(scheduler, context)
+                    _step_unless_ended(scheduler, functools.partial(step_scheduler, scheduler, context))
             return Branch(before, losses())
         finally:
             method.detach()
@@ -146,11 +159,24 @@ class Branches:
         """Return a scheduler that goes on from where the run's stands."""
         if self.scheduler is None or self.make_scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
             return None
-        rates = [group["lr"] for group in optimizer.param_groups]
+        options = copy.deepcopy([{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups])
         for group in optimizer.param_groups:
             group["lr"] = group.pop("initial_lr", group["lr"])
         scheduler = self.make_scheduler(optimizer)
         scheduler.load_state_dict(copy.deepcopy(self.scheduler.state_dict()))
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        for group, held in zip(optimizer.param_groups, options, strict=True):
+            group.update(held)  # rates and momenta of the moment, which making the scheduler has set back
         return scheduler
+
+
+def _lost(branch: Branch) -> bool:
+    """Tell whether a loss that was a number no longer is one; a head of which no sample has the modality has none from the start."""
+    pairs = [(loss, branch.after[name][head]) for name, losses in branch.before.items() for head, loss in losses.items()]
+    return any(math.isfinite(before) and not math.isfinite(after) for before, after in pairs)
+
+
+def _step_unless_ended(scheduler: Any, step: Callable[[], None]) -> None:
+    """Step a scheduler that has not come to its end: a branch may be longer than what is left of the run that OneCycleLR was made for."""
+    members = [scheduler, *getattr(scheduler, "_schedulers", ())]
+    if not any(isinstance(member, OneCycleLR) and member.last_epoch >= member.total_steps for member in members):
+        step()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equimodal._configurable import matches
@@ -27,7 +28,7 @@ from equimodal.train.parts import (
     filled,
     made,
     made_method,
-    method_part,
+    method_options,
     optimizer_class,
     optimizer_factory,
     part_of,
@@ -124,7 +125,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         **config,
         "dataset": {"name": part_of(config, "dataset")["name"], **dataset.options()},
         "model": _resolve_model(config["model"], dataset),
-        "method": {"name": method_part(config)["name"], **method.options()},
+        "method": method_options(config, method),
         "optimizer": {"name": optimizer_type.__name__, **filled(optimizer_type, optimizer)},
         "scheduler": None if config["scheduler"] is None else _resolve_scheduler(part_of(config, "scheduler")),
         "groups": _resolve_groups(config["groups"], dataset.modalities, optimizer_type),
@@ -252,26 +253,32 @@ def train(
     )
 
 
-def check(config: Mapping[str, Any], data: tuple[Dataset, Splits]) -> None:
+def check(config: Mapping[str, Any], data: tuple[Dataset, Splits], *, test: bool = True) -> None:
     """Refuse what :func:`train` would refuse before its first epoch; nothing is trained or written.
 
     :param config: see :func:`resolve`.
     :param data: what :func:`load_data` returned.
+    :param test: whether the run is to read the test split.
     :raises InputError: see :func:`resolve`, and for parts that do not go together or do not suit the data.
     """
     config = resolve(config)
     dataset, splits = data
     model, method, task = _make_model(config, dataset), made_method(config), get_task(dataset.task)
     task.metric(config["metric"])
-    for name, split in vars(splits).items():
+    given = {"train": splits.train, "val": splits.val, **({"test": splits.test} if test else {})}
+    for name, split in given.items():
         if not len(split):
             raise InputError(f"the {name} split is empty")
         task.check(split.targets, name, dataset.num_outputs)
     _rehearse(config, model, dataset, splits)
     with torch.random.fork_rng([]):
-        method.build(model, task.loss)
-        trained = method.training_data(splits.train)
-    method.check({"train": len(trained), "val": len(splits.val), "test": len(splits.test)})
+        built = method.build(model, task.loss)
+        given["train"] = method.training_data(splits.train)
+    method.check({name: len(split) for name, split in given.items()})
+    try:
+        method.attach(optimizer_factory(config)(_parameter_groups(config, built)))
+    finally:
+        method.detach()
 
 
 def _make_model(config: Mapping[str, Any], dataset: Dataset) -> JointFusion:
@@ -287,13 +294,17 @@ def _groups(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config["groups"], "overrides": overrides}
 
 
+def _parameter_groups(config: Mapping[str, Any], model: nn.Module) -> list[dict[str, Any]]:
+    return modality_groups(model, **_groups(config)) if modality_modules(model) else [{"params": list(model.parameters())}]
+
+
 def _rehearse(config: Mapping[str, Any], model: JointFusion, dataset: Dataset, splits: Splits) -> None:
     """Try the parts of a run together before a folder is made for it."""
     rehearse_model(model, splits.val[:2])
     device, (scheduler, interval) = the_device(config["device"]), scheduler_factory(config)
     with torch.random.fork_rng([]):
         trained = made_method(config).build(copy.deepcopy(model), get_task(dataset.task).loss)
-    groups = modality_groups(trained, **_groups(config)) if modality_modules(trained) else [{"params": list(trained.parameters())}]
+    groups = _parameter_groups(config, trained)
     for modality, options in config["groups"]["overrides"].items():
         changed = optimizer_factory(config, options, f"groups.overrides.{modality}")
         rehearse_optimizer(groups[:1], changed, None, device, 0)

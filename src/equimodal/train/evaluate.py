@@ -63,11 +63,13 @@ def evaluate(
         available: dict[str, Tensor] = {MULTIMODAL: prediction.multimodal, **prediction.unimodal}
         for index, head in enumerate(heads):
             if head in available:
-                loss = task.loss(available[head].float(), batch.targets)
+                logits = available[head]
+                # Losses need 32 bits at least, also under autocast.
+                loss = task.loss(logits.float() if logits.element_size() < 4 else logits, batch.targets)
                 mask = batch.present.get(head)
                 if mask is None:
                     mask = torch.ones_like(loss, dtype=torch.bool)
-                sums[index] += torch.stack([loss.where(mask, 0).sum(), mask.sum().to(loss.dtype)])
+                sums[index] += torch.stack([loss.where(mask, 0).sum().double(), mask.sum().double()])
     model.train(training)
     metrics_by_head = scorer.compute()
     totals = all_sum(sums).cpu()

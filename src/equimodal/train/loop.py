@@ -242,6 +242,7 @@ def fit(
                 "losses": context.losses,
                 **(method.acted_on() or _utilization(context.scores["val"])),
                 **in_force,
+                **({"method": noted} if (noted := method.record()) else {}),
                 "steps": step.steps,
                 "side_steps": branches.steps - side_steps,
                 "seconds": processes.mean(time.perf_counter() - started),
@@ -274,7 +275,7 @@ def _sample_counts(sources: Mapping[str, Source], train: Any) -> dict[str, int]:
 
 def _the_method(method: Any) -> Method:
     if isinstance(method, str):
-        method = method.split("+") if "+" in method and ":" not in method else [method]
+        method = method.split("+")
     parts = list(method) if isinstance(method, (list, tuple)) else [method]
     made = [construct(methods.get(part), {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
     for part in made:

@@ -24,6 +24,7 @@ __all__ = [
     "filled",
     "made",
     "made_method",
+    "method_options",
     "method_part",
     "optimizer_class",
     "optimizer_factory",
@@ -76,6 +77,14 @@ def method_part(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": "+".join(options), **options}
 
 
+def method_options(config: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Return the method's part with every option; those of a composition under the names by which the configuration calls its methods."""
+    name = method_part(config)["name"]
+    if not isinstance(method, Composition):
+        return {"name": name, **method.options()}
+    return {"name": name, **{member: made.options() for member, made in zip(name.split("+"), method.methods, strict=True)}}
+
+
 def made_method(config: Mapping[str, Any]) -> Method:
     """Return the method of a configuration; ``"a+b"`` is a composition.
 
@@ -83,7 +92,7 @@ def made_method(config: Mapping[str, Any]) -> Method:
     """
     part = method_part(config)
     name = part.pop("name")
-    names = [name] if ":" in name else name.split("+")
+    names = name.split("+")
     if len(names) == 1:
         return made({"method": {"name": name, **part}}, "method", methods)
     spellings = {spelling: member for member in names for spelling in (member, member.replace("-", "_"))}

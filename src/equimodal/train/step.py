@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from equimodal.errors import InputError, nearest
-from equimodal.groups import MODALITY_KEY, ParameterRegistry, modality_modules
+from equimodal.groups import MODALITY_KEY, ParameterRegistry
 from equimodal.nn.prediction import Prediction
 from equimodal.processes import all_sum
 from equimodal.scores import MULTIMODAL
@@ -73,7 +73,7 @@ class TrainingStep:
         self.clip = clip
         self.autocast = autocast
         inner = model.module if isinstance(model, DistributedDataParallel) else model
-        self.parameters = ParameterRegistry(modality_modules(inner))
+        self.parameters = ParameterRegistry(inner)
         self.batches: Sequence[Batch] = ()
         self._inner = inner
         self._shares: dict[int, Share] = {}

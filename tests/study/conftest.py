@@ -1,0 +1,22 @@
+import pytest
+
+from cli.tiny import Tiny
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of its own for every test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
+    return folder / "unimodal-rates"
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return Tiny(), Tiny().load()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave the report's figures out, which take longer than the runs."""
+    monkeypatch.setattr("equimodal.study.outcome.render_report", lambda *_, **__: "<html>report</html>")
