@@ -20,7 +20,8 @@ How much does the joint prediction gain from each modality?
 ({'audio': 0.25, 'image': 0.5}, 0.25)
 
 The rooms: ``equimodal.nn`` (models), ``equimodal.methods`` (one module per method), ``equimodal.train`` (the loop), ``equimodal.data``
-(data sets), ``equimodal.report`` (figures and pages), ``equimodal.testing`` (the conformance kit for methods).
+(data sets), ``equimodal.study`` (methods side by side), ``equimodal.report`` (figures and pages), ``equimodal.testing`` (the conformance
+kit for methods).
 """
 
 from __future__ import annotations

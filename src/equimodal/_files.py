@@ -1,4 +1,4 @@
-"""Writing a file so that its final name never holds half of it."""
+"""Writing a file so that its final name never holds half of it, and keeping a folder to one process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from equimodal.errors import InputError
 
-__all__ = ["write_whole"]
+__all__ = ["FolderLock", "write_whole"]
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
@@ -38,3 +38,40 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
         ) from None
     return path
+
+
+class FolderLock:
+    """Keeps other processes from a folder until it is released; the end of the process does so too, however it ends.
+
+    :param path: the folder.
+    :param what: what is in it, for the message, such as ``"the run"``.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self.what = what
+        self._held: int | None = None
+
+    def take(self) -> None:
+        """Take the folder, where the system has locks.
+
+        :raises InputError: when another process has it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has other locks
+            return
+        self._held = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise InputError(f"another process is at work on {self.what} in {self.path}: wait for it, or choose another folder") from None
+        except OSError:  # a file system without locks
+            self.release()
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None

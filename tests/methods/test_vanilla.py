@@ -41,6 +41,20 @@ def test_encoders_and_fusion_learn_from_the_joint_loss_alone_and_the_heads_as_pr
     assert set(found) == {name for name, _ in model.named_parameters()}
 
 
+def test_under_late_fusion_the_heads_are_the_fusion_and_learn_from_the_joint_loss_alone():
+    problem = tiny_problem(fusion="late")
+    method, batch = Vanilla(), problem.train[slice(0, 20)]
+    model = method.build(problem.model)
+    assert not method.transforms()
+    prediction = model(batch.inputs, transform=lambda features: method.transform(features, batch))
+    losses = method.losses(prediction, batch)
+    assert list(losses) == ["multimodal", *model.modalities]
+    found = gradients(model, method.combine(losses))
+    alone = gradients(model, functional.cross_entropy(model(batch.inputs).multimodal, batch.targets))
+    assert all(torch.equal(value, alone[name]) for name, value in found.items())
+    assert set(method.clipped(model)) == set(model.parameters())
+
+
 def test_predictions_are_those_of_the_model_as_it_is():
     problem = tiny_problem()
     method, batch = Vanilla(), problem.val[slice(0, 5)]

@@ -47,8 +47,9 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
         floats, or all tensors without dimensions on one device, of which none is read back.
     :param alpha: the strength α, at least 0; 0 leaves all factors 1.
     :returns: by modality a number of the same kind, from 0 to 1.
-    :raises InputError: for fewer than two modalities.
+    :raises InputError: for fewer than two modalities, or an alpha out of range.
     """
+    need(is_number(alpha) and alpha >= 0, "alpha", alpha, "a number of at least 0")
     names = tuple(scores)
     if len(names) < 2:
         raise InputError(f"OGM compares at least two modalities, got {', '.join(names) or 'none'}")

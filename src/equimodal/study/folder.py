@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from equimodal._files import write_whole
+from equimodal._files import FolderLock, write_whole
 from equimodal.errors import InputError
-from equimodal.train.record import RunFolder, _first_difference, plain
+from equimodal.train.record import RunFolder, first_difference, plain
 
 __all__ = ["ComparisonFolder"]
 
@@ -35,7 +34,7 @@ class ComparisonFolder:
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
         self.path = path
         self.config = plain(dict(config))
-        self._lock: int | None = None
+        self._lock = FolderLock(path, "the comparison")
 
     def run(self, name: str, seed: int) -> Path:
         """Return the folder of one run."""
@@ -57,7 +56,7 @@ class ComparisonFolder:
             raise InputError(f"{self.path} holds {min(others)!r} and no comparison: choose an empty or new folder")
         for folder, config in runs:
             if (folder / "config.yaml").exists():
-                RunFolder(folder, dict(config))._recognise(folder / "config.yaml")
+                RunFolder(folder, dict(config)).recognise()
 
     def _check_record(self) -> None:
         file = self.path / _RECORD
@@ -68,7 +67,7 @@ class ComparisonFolder:
         if not isinstance(found, dict) or found.get("format") != _FORMAT or not isinstance(found.get("config"), dict):
             raise InputError(f"{file} is no record of a comparison of this version: choose an empty or new folder, or remove the file")
         if found["config"] != self.config:
-            difference = _first_difference(found["config"], self.config)
+            difference = first_difference(found["config"], self.config)
             raise InputError(f"{self.path} holds another comparison ({difference}): choose another folder, or remove that one")
 
     def __enter__(self) -> Self:
@@ -78,31 +77,13 @@ class ComparisonFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take()
+            self._lock.take()
         except OSError as error:
             raise self._unusable(error) from None
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _take(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has other locks
-            return
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.__exit__()
-            raise InputError(
-                f"another process is at work on the comparison in {self.path}: wait for it, or choose another folder"
-            ) from None
-        except OSError:  # a file system without locks
-            self.__exit__()
+        self._lock.release()
 
     def _unusable(self, error: OSError) -> InputError:
         return InputError(f"cannot use the folder {self.path}: {error.strerror or error}; choose another with --out")

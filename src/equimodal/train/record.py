@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from equimodal import __version__
-from equimodal._files import write_whole
+from equimodal._files import FolderLock, write_whole
 from equimodal.errors import InputError
 from equimodal.train.files import load_checkpoint, save_checkpoint
 
@@ -69,16 +69,16 @@ class RunFolder:
         self.config = plain(config)
         self.identity = identity(config)
         self._verified: set[str] = set()
-        self._lock: int | None = None
+        self._lock = FolderLock(self.path, "the run")
 
     def open(self) -> None:
         """Make the folder, or recognise the run that it holds, and keep other processes from writing to it until :meth:`close`."""
         config_file = self.path / "config.yaml"
         if not config_file.exists():
             self._make()
-        self._take()
+        self._lock.take()
         if config_file.exists():
-            self._recognise(config_file)
+            self.recognise()
         else:
             write_whole(config_file, _json({"format": FORMAT, "identity": self.identity, **self.config}))
         if not (self.path / "environment.json").exists():
@@ -86,23 +86,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes write to the folder again; the end of the process does so too, however it ends."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def _take(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has other locks
-            return
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise InputError(f"another process is at work on the run in {self.path}: wait for it, or choose another folder") from None
-        except OSError:  # a file system without locks
-            self.close()
+        self._lock.release()
 
     def _make(self) -> None:
         try:
@@ -113,7 +97,12 @@ class RunFolder:
         if others:
             raise InputError(f"{self.path} holds {min(others)!r} and no run: choose an empty or new folder")
 
-    def _recognise(self, config_file: Path) -> None:
+    def recognise(self) -> None:
+        """Check that the folder holds this run.
+
+        :raises InputError: when it holds another one, an altered one, or none.
+        """
+        config_file = self.path / "config.yaml"
         try:
             found = json.loads(config_file.read_text())
         except (OSError, ValueError):
@@ -127,7 +116,7 @@ class RunFolder:
         if found["identity"] != identity({key: value for key, value in found.items() if key not in ("format", "identity")}):
             raise InputError(f"{config_file} was altered after the run began: choose another folder, or remove that run")
         if found["identity"] != self.identity:
-            difference = _first_difference(found, self.config)
+            difference = first_difference(found, self.config)
             raise InputError(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
 
     @property
@@ -199,13 +188,14 @@ def _json(value: Any) -> bytes:
     return (json.dumps(plain(value), indent=2) + "\n").encode()
 
 
-def _first_difference(found: Any, wanted: Any, path: str = "") -> str:
+def first_difference(found: Any, wanted: Any, path: str = "") -> str:
+    """Return in words where two configurations first differ."""
     if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
         found, wanted = dict(enumerate(found)), dict(enumerate(wanted))
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in [*wanted, *(key for key in found if key not in wanted)]:
             if key not in ("format", "identity") and found.get(key) != wanted.get(key):
-                return _first_difference(found.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
+                return first_difference(found.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
     return f"{path} = {_brief(found)} there, {_brief(wanted)} here"
 
 
