@@ -11,7 +11,7 @@ from torch import distributed as dist
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["all_sum", "all_sum_counts", "barrier", "gather", "mean", "rank", "share_buffers", "world_size"]
+__all__ = ["all_sum", "all_sum_counts", "barrier", "from_first", "gather", "mean", "rank", "share_buffers", "world_size"]
 
 
 def _active() -> bool:
@@ -75,6 +75,15 @@ def share_buffers(model: nn.Module) -> None:
     if _active():
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
+
+
+def from_first(number: int) -> int:
+    """Return the first process's number to all of them."""
+    if not _active():
+        return number
+    held = torch.tensor(number, dtype=torch.int64, device=_device())
+    dist.broadcast(held, 0)
+    return int(held)
 
 
 def barrier() -> None:

@@ -35,15 +35,15 @@ def test_it_shows_every_training_the_table_and_the_options_to_train_with(searche
     assert "cost: 4 trainings, " in shown
     assert "24 optimizer steps" in shown
     last = shown.splitlines()[-1]
-    assert re.fullmatch(r"equimodal train --method mslr-k --method.rates.audio [\d.]+ --method.rates.image [\d.]+", last)
+    assert re.fullmatch(r"--method mslr-k --method.rates.audio [\d.]+ --method.rates.image [\d.]+", last)
     assert max(map(len, shown.splitlines()[:-1])) <= 80
 
 
 def test_the_last_line_trains(searched, run_command, tmp_path):
-    words = searched().splitlines()[-1].split()[1:]
-    run_command(*words, *TINY, "--epochs", 1, "--out", tmp_path / "run")
+    words = searched().splitlines()[-1].split()
+    run_command("train", *words, *TINY, "--epochs", 1, "--out", tmp_path / "run")
     rates = json.loads((tmp_path / "run" / "config.yaml").read_text())["method"]["rates"]
-    assert rates == {words[3].rpartition(".")[2]: float(words[4]), words[5].rpartition(".")[2]: float(words[6])}
+    assert rates == {words[2].rpartition(".")[2]: float(words[3]), words[4].rpartition(".")[2]: float(words[5])}
 
 
 def test_what_is_known_is_not_trained_again(searched):

@@ -28,7 +28,7 @@ def start(method, **options):
     return fit(problem.model, problem.train, problem.val, epochs=2, method=method, device="cpu", **options)
 
 
-HEADS = "{} has heads = '{}' and {} has heads = '{}', which decide the loss: let them agree, or leave one out"
+HEADS = "{} has heads = '{}' and {} has heads = '{}', which decide the loss: let them agree, or leave one of them out"
 BOTH = "both {} and {} decide {}: leave one of them out"
 OWNED = "owner owns the whole step, so {}: leave one of them out"
 

@@ -60,11 +60,7 @@ class MSES(Trainer):
         self.whole = whole
         self.rule = Stopping(sorted({owner(name) for name in self.parameters}), patience, smoothing)
         self.kept = {}
-
-    @property
-    def finished(self):
-        """Whether every part has stopped."""
-        return len(self.rule.stopped_at) == len(self.rule.parts)
+        self.finished = False
 
     def step(self, data):
         """Take one step; normalisation layers of stopped parts neither use nor gather batch statistics."""
@@ -77,6 +73,8 @@ class MSES(Trainer):
 
     def epoch_end(self, validation):
         """Validate, keep the weights of parts with a new best, and bring back those of parts that stop."""
+        # The run ends with an epoch in which nothing moves, and which scores what the stops have put together.
+        self.finished = len(self.rule.stopped_at) == len(self.rule.parts)
         losses, _ = self.validate(validation)
         improved, stopped = self.rule.epoch(losses)
         for part in improved:

@@ -7,6 +7,7 @@ import torch
 
 from equimodal.methods import Method, methods
 from equimodal.methods.space import Uniform
+from equimodal.tasks import single_label_loss
 from equimodal.testing import CHECKS, check_method, tiny_problem
 
 
@@ -40,6 +41,50 @@ class Forgets(Good):
 
     def combine(self, losses):
         return super().combine(losses) / (1 + self.epochs)
+
+
+class GoesOnFromTheRunBefore(Good):
+    """Saves its state, and keeps it."""
+
+    def __init__(self, strength: float = 0.5) -> None:
+        super().__init__(strength)
+        self.epochs = 0
+
+    def epoch_end(self, context):
+        self.epochs += 1
+
+    def combine(self, losses):
+        return super().combine(losses) / (1 + self.epochs)
+
+    def state_dict(self):
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state):
+        self.epochs = state["epochs"]
+
+
+class ForgetsHalf(Good):
+    """Gathers losses, and saves those of the first two modalities alone."""
+
+    def __init__(self, strength: float = 0.5) -> None:
+        super().__init__(strength)
+        self.taken = {}
+
+    def build(self, model, criterion=single_label_loss):
+        self.taken = {}
+        return super().build(model, criterion)
+
+    def combine(self, losses):
+        heads = list(losses)
+        for head in heads[1:]:
+            self.taken[head] = self.taken.get(head, 0.0) + float(losses[head].detach())
+        return losses["multimodal"] + sum(losses[head] / (1 + self.taken[head]) for head in heads[1:])
+
+    def state_dict(self):
+        return {"taken": dict(list(self.taken.items())[:2])}
+
+    def load_state_dict(self, state):
+        self.taken = dict(state["taken"])
 
 
 class OutsideItsSpace(Good):
@@ -78,6 +123,8 @@ def test_a_users_method_passes():
     ("method", "check", "reason"),
     [
         (Forgets, "check_resume", "other weights"),
+        (ForgetsHalf, "check_resume", "other weights"),
+        (GoesOnFromTheRunBefore, "check_begins_anew", "used for a second run, it gave other weights"),
         (OutsideItsSpace, "check_search_space", "lies outside"),
         (LosesItsOption, "check_options", "strength"),
         (Random, "check_deterministic", "other weights"),

@@ -16,9 +16,14 @@ if __name__ == "__main__":
 from equimodal import processes
 from equimodal.data import TensorSet
 from equimodal.data.base import Splits
+from equimodal.methods import methods
+from equimodal.methods.gblend import GBlend
 from equimodal.methods.miles import MILESMethod
+from equimodal.methods.mses import MSES
+from equimodal.methods.mslr import MSLRDynamic
+from equimodal.methods.ogm import OGM, OGMGE
 from equimodal.methods.unimodal import Unimodal
-from train.examples import Killed, Pairs, network, run, splits
+from train.examples import MODALITIES, Killed, Pairs, network, run, splits
 
 EPOCHS = 4
 # 41 training samples in batches of 8 over all processes: of two processes one has no sample in the last batch. The 5 test samples are one
@@ -46,8 +51,20 @@ def loaders():
     return Splits(DataLoader(Pairs(found.train), batch_size=5, sampler=sampler), DataLoader(mine, batch_size=4), found.test)
 
 
+METHODS = {
+    "miles": functools.partial(MILESMethod, tau=0.0, smoothing=0.3),
+    "unimodal": functools.partial(Unimodal, "audio"),
+    "ogm": functools.partial(OGM, alpha=0.8),
+    "ogm-ge": functools.partial(OGMGE, alpha=0.8),
+    "mses": functools.partial(MSES, patience=0),
+    "mslr-d": functools.partial(MSLRDynamic, {"image": 0.3, "audio": 0.05}, window=1),
+    "gblend": functools.partial(GBlend, fraction=0.25),
+    "ogm with prototypes": functools.partial(OGM, alpha=0.8, evidence="prototype"),
+    "miles+ogm-ge": lambda: [MILESMethod(tau=0.0), OGMGE(alpha=0.8)],
+}
+
+
 def start(out=None, *, model=None, given=None, method="miles", **options):
-    methods = {"miles": functools.partial(MILESMethod, tau=0.0, smoothing=0.3), "unimodal": functools.partial(Unimodal, "audio")}
     chosen = {
         "epochs": EPOCHS,
         "batch_size": 8,
@@ -56,7 +73,7 @@ def start(out=None, *, model=None, given=None, method="miles", **options):
         **options,
     }
     model = network(dtype=torch.float64) if model is None else model
-    finished = run(model, data() if given is None else given, method=methods.get(method, lambda: method)(), out=out, **chosen)
+    finished = run(model, data() if given is None else given, method=METHODS.get(method, lambda: method)(), out=out, **chosen)
     return {
         "weights": {name: value.clone() for name, value in finished.model.state_dict().items()},
         "history": finished.history,
@@ -91,6 +108,12 @@ AGREEING = {
     "miles": lambda folder: start(method="miles"),
     "unimodal": lambda folder: start(method="unimodal"),
     "accumulation": lambda folder: start(accumulate=2, batch_size=4),
+    "ogm": lambda folder: start(method="ogm"),
+    "ogm, accumulation": lambda folder: start(method="ogm", accumulate=2, batch_size=4),
+    "ogm-ge": lambda folder: start(method="ogm-ge"),
+    "miles+ogm-ge": lambda folder: start(method="miles+ogm-ge"),
+    "mses": lambda folder: start(method="mses", epochs=12),
+    "mslr-d": lambda folder: start(method="mslr-d"),
     "multilabel, mean average precision": lambda folder: start(
         given=data("multilabel"), task="multilabel", metric="mean_average_precision"
     ),
@@ -105,6 +128,17 @@ AGREEING = {
 COMMON = {
     # A head's loss is the mean over the samples of the process that have its modality, so one process computes another.
     "absent modalities": lambda folder: start(given=data(masks=True)),
+    # In the first epoch prototypes are those of the samples that the process has seen.
+    "ogm with prototypes": lambda folder: start(method="ogm with prototypes"),
+    "ogm-ge, absent modalities": lambda folder: start(given=data(masks=True), method="ogm-ge"),
+    # Losses of the side trainings are summed in single precision, which weights pass on.
+    "gblend": lambda folder: start(method="gblend"),
+    **{
+        f"{name}, noise": lambda folder, name=name: start(
+            model=network(dropout=0.3, norm=True), given=splits(sizes=(40, 30, 5)), method=methods.get(name).example(MODALITIES)
+        )
+        for name in methods.names()
+    },
     "batch normalisation": lambda folder: start(model=network(norm=True), given=splits(sizes=(40, 30, 5))),
     "dropout": lambda folder: start(model=network(dropout=0.5), given=splits()),
     "bfloat16": lambda folder: start(model=network(), given=splits(), autocast=torch.bfloat16),

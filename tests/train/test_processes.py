@@ -75,6 +75,15 @@ def test_the_rule_had_something_to_do(folder):
     assert len(outcome(folder, "a plateau", 0)["history"]) == EPOCHS
 
 
+def test_the_methods_had_something_to_do(folder):
+    for name in ("ogm", "ogm, accumulation", "ogm with prototypes", "ogm-ge, absent modalities"):
+        last = outcome(folder, name, 0)["history"][-1]["method"]["coefficients"]
+        assert 0 < min(last.values()) < 1, name
+    assert 0.0 in outcome(folder, "mses", 0)["history"][-1]["multipliers"].values()
+    assert len({record["multipliers"]["audio"] for record in outcome(folder, "mslr-d", 0)["history"]}) > 1
+    assert len(set(outcome(folder, "gblend", 0)["history"][0]["method"]["weights"].values())) == 3
+
+
 def test_one_process_writes_the_folder(folder):
     runs = list(folder.glob("*/run/result.json"))
     assert len(runs) == 1

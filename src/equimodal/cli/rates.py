@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     for line in (*found.warnings, _cost(found)):
         say(textwrap.fill(line, WIDTH, break_on_hyphens=False))
     options = " ".join(f"--method.rates.{modality} {rate:g}" for modality, rate in found.rates.items())
-    say(f"\nequimodal train --method mslr-k {options}")
+    say(f"\nto train with them, add to the same options of equimodal train:\n--method mslr-k {options}")
     return 0
 
 

@@ -152,7 +152,7 @@ class Method(Configurable):
         """
 
     def training_data(self, train: Any) -> Any:
-        """Return the part of the training data that the run trains on. What is drawn here comes from torch's global generator."""
+        """Return the part of the training data that the run trains on."""
         return train
 
     def claims(self) -> dict[str, object]:

@@ -39,7 +39,8 @@ class _Slice(Evidence):
     def _logits(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         model: Any = self.model
         # A fusion of ours needs none of the checks that the model makes at every call.
-        source = model.fusion if isinstance(model, JointFusion) and isinstance(model.fusion, _UNCHECKED) else model
+        own = all(getattr(type(model), hook, None) is getattr(JointFusion, hook) for hook in ("fuse", "contributions"))
+        source = model.fusion if own and isinstance(model.fusion, _UNCHECKED) else model
         parts = source.contributions(self._features(prediction))
         return {name: part for name, part in parts.items() if name in batch.inputs}
 

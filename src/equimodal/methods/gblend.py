@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
+from equimodal import processes
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError
 from equimodal.groups import modality_modules
@@ -112,7 +114,8 @@ class GBlend(Method):
         Ours: the guards of :func:`weights`; *V* is drawn once per run; offline the blended model is trained on the whole training split,
         because *V* has done its service, online on *T*, because *V* must stay unseen. Branches begin with a fresh optimizer of the same
         kind, at its rates of the moment. The weights sum to 1 where plain joint training has M + 1: tune the learning rate for this
-        method. Weights from the history of the blended model itself are another method.
+        method. A head that did not gain has weight 0: where it is the multimodal one, the fusion is not trained. Weights from the history
+        of the blended model itself are another method.
     """
 
     name: ClassVar[str] = "gblend"
@@ -137,6 +140,7 @@ class GBlend(Method):
             need(isinstance(weights, Mapping) and len(weights) > 0, "weights", weights, "a number for every head")
             for head, weight in weights.items():
                 need(is_number(weight) and weight >= 0, f"the weight of {head!r}", weight, "a number of at least 0")
+            need(sum(weights.values()) > 0, "weights", weights, "at least one number above 0")
         self.schedule = schedule
         self.super_epoch = super_epoch
         self.fraction = fraction
@@ -146,6 +150,7 @@ class GBlend(Method):
         self._current: dict[str, float] = {}
         self._modalities: tuple[str, ...] = ()
         self._parts: tuple[Any, Any] | None = None
+        self._split_seed = 0
 
     @classmethod
     def example(cls, modalities: Sequence[str]) -> Self:
@@ -168,10 +173,24 @@ class GBlend(Method):
             )
         if self.weights is not None and set(self.weights) != set(heads):
             raise InputError(f"weights are of {', '.join(self.weights)}, the model's heads are {', '.join(heads)}: give one for each")
+        if self.weights is None:
+            self._check_branches(model)
         self._current = {} if self.weights is None else {head: float(self.weights[head]) for head in heads}
         self._parts = None
+        self._split_seed = processes.from_first(int(torch.randint(2**62, ())))
         self.estimates = []
         return model
+
+    def _check_branches(self, model: Any) -> None:
+        """Refuse a model whose parts cannot be trained alone."""
+        if "transform" not in inspect.signature(model.forward).parameters:
+            raise InputError(
+                f"{type(model).__name__}.forward has no argument transform, which G-Blend needs to train the multimodal loss alone: "
+                "add it as in equimodal.nn.JointFusion, or give weights"
+            )
+        for modality in self._modalities:
+            if not any(parameter.requires_grad for parameter in model.only(modality).parameters()):
+                raise InputError(f"all of {modality!r} is frozen, so that it cannot be trained alone: unfreeze its head, or give weights")
 
     def check(self, samples: Mapping[str, int]) -> None:
         """Refuse a training split whose held-out part would be too small."""
@@ -194,7 +213,7 @@ class GBlend(Method):
         if not _holds_samples(train):
             raise InputError(f"the training split is a {type(train).__name__}, which G-Blend cannot split: give a TensorSet or a Dataset")
         held_out = self._held_out(len(train))
-        order = torch.randperm(len(train))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self._split_seed))
         kept, away = order[held_out:].sort().values, order[:held_out].sort().values
         self._parts = _subset(train, kept), _subset(train, away)
         return train if self.schedule == "offline" else self._parts[0]
@@ -247,10 +266,12 @@ class GBlend(Method):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights in force and how they were found."""
-        return {"weights": dict(self._current), "estimates": [dict(estimate) for estimate in self.estimates]}
+        estimates = [dict(estimate) for estimate in self.estimates]
+        return {"weights": dict(self._current), "estimates": estimates, "split_seed": self._split_seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state; in a loop of one's own, before :meth:`training_data`, so that *V* is the same."""
+        self._split_seed = int(state["split_seed"])
         self._current = {str(head): float(weight) for head, weight in state["weights"].items()}
         self.estimates = [dict(estimate) for estimate in state["estimates"]]
 

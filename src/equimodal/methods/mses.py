@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -63,9 +64,9 @@ class MSESRule:
     def __init__(self, parts: Sequence[str], patience: int = 10, smoothing: float = 0.0) -> None:
         need(is_whole(patience) and patience >= 0, "patience", patience, "a whole number of epochs of at least 0")
         need(is_number(smoothing) and 0 <= smoothing < 1, "smoothing", smoothing, "a number of at least 0 (off) and below 1")
-        if not parts:
-            raise InputError("MSES has no parts to stop: name at least one")
-        self.parts = tuple(parts)
+        self.parts = (parts,) if isinstance(parts, str) else tuple(parts)
+        if not self.parts or len(set(self.parts)) < len(self.parts):
+            raise InputError(f"MSES stops parts by name, got {', '.join(self.parts) or 'none'}: give each name once")
         self.patience = patience
         self.smoothing = smoothing
         self.epoch = 0
@@ -97,10 +98,12 @@ class MSESRule:
         """
         seen = {}
         for part in self.parts:
-            loss = losses.get(part)
-            if not isinstance(loss, (int, float)) or math.isnan(loss):
-                raise InputError(f"epoch {self.epoch + 1}: the validation loss of {part!r} is {loss}: a number is needed")
-            seen[part] = float(loss)
+            try:
+                seen[part] = float(losses[part])
+            except (KeyError, TypeError, ValueError):
+                seen[part] = math.nan
+            if math.isnan(seen[part]):
+                raise InputError(f"epoch {self.epoch + 1}: the validation loss of {part!r} is {losses.get(part)}: a number is needed")
         self.epoch += 1
         improved, stopped = [], []
         for part in self.active:
@@ -143,7 +146,8 @@ class MSES(Method):
     All heads are trained together (Eq. 3). Every part of the network, each modality with its head and the multimodal part, watches its
     own head's loss on the validation split. A part whose loss has not fallen for longer than the patience is stopped: it gets the
     weights of its best epoch back, its learning rate becomes 0, and its normalisation layers stay in evaluation mode; the others go on.
-    The run ends when all have stopped. The rule alone is :class:`MSESRule`.
+    When all have stopped, one more epoch at rest scores what has been put together, and the run ends. The rule alone is
+    :class:`MSESRule`.
 
     A part's own loss is that of its head: :math:`L_m` of modality *m*, :math:`L_{AB}` of the multimodal part, to which everything
     belongs that is of no single modality.
@@ -183,7 +187,8 @@ class MSES(Method):
         modality that begins to overfit. Patience and what becomes of the weights are not in it, hence ``reconstructed``. A gradient of
         zero would not stop a part under momentum or weight decay; a learning rate of zero does, also under AdamW, whose decay is
         multiplied by it. With ``restore="part"`` the multimodal part may get weights back that were learnt on encoders as they no longer
-        are; the run's best epoch is still chosen by the multimodal validation score.
+        are; the run's best epoch is still chosen by the multimodal validation score. Nothing can stop within ``patience + 1`` epochs:
+        a shorter run is joint training.
     """
 
     name: ClassVar[str] = "mses"
@@ -240,6 +245,8 @@ class MSES(Method):
 
     def attach(self, optimizer: Optimizer) -> None:
         """Get hold of the learning rates."""
+        if isinstance(optimizer, (torch.optim.Rprop, torch.optim.ASGD)):
+            raise InputError(f"{type(optimizer).__name__} does not stop at a learning rate of 0: MSES needs another optimizer, such as SGD")
         self._optimizer = optimizer
         self._actuator = LearningRateMultipliers(optimizer)
 
@@ -257,7 +264,10 @@ class MSES(Method):
                 module.eval()
 
     def epoch_end(self, context: EpochContext) -> None:
-        """Stop the parts whose validation loss no longer falls; ask for the end when all have stopped."""
+        """Stop the parts whose validation loss no longer falls; ask for the end an epoch after all have stopped."""
+        if "val" not in context.losses:
+            raise InputError("MSES watches validation losses: give EpochContext(epoch, losses={'val': {'multimodal': ..., ...}})")
+        finished = self.rule.finished
         decision = self.rule.step(context.losses["val"])
         for part in decision.improved:
             self._best[part] = self._snapshot(part)
@@ -265,7 +275,7 @@ class MSES(Method):
             if part in self._best:  # a loss that was never finite has no best epoch
                 self._restore(self._best.pop(part))
         self._set()
-        if self.rule.finished:
+        if finished:
             best = ", ".join(f"{part} {epoch}" for part, epoch in self.rule.best_epochs.items())
             context.stop(f"all parts have stopped; their best epochs: {best}")
 

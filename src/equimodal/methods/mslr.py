@@ -34,11 +34,13 @@ def smooth(rates: Mapping[str, float], strength: float) -> dict[str, float]:
 
     :param rates: by modality, the best unimodal learning rate η*.
     :param strength: λ, from 0 (kept as they are) to 1 (one common rate).
-    :raises InputError: for no rates, or a strength out of range.
+    :raises InputError: for no rates, a rate that is no positive number, or a strength out of range.
     """
     need(is_number(strength) and 0 <= strength <= 1, "strength", strength, "a number from 0 (keep) to 1 (one common rate)")
     if not rates:
         raise InputError("there are no rates to smooth: give one per modality")
+    for modality, rate in rates.items():
+        need(is_number(rate) and rate > 0, f"the rate of {modality!r}", rate, "a number above 0")
     mean = sum(rates.values()) / len(rates)
     return {name: (1 - strength) * rate + strength * mean for name, rate in rates.items()}
 
@@ -84,7 +86,8 @@ class MSLRKeep(HeadsMethod):
         optimizer = torch.optim.SGD(modality_groups(model, lr=1e-3), momentum=0.9)
         method.attach(optimizer)
 
-    ``equimodal rates`` and :func:`equimodal.study.unimodal_rates` find η*.
+    Attach it before a scheduler that gives the optimizer rates of its own (``OneCycleLR``, ``CyclicLR``); beside all others the order makes
+    no difference. ``equimodal rates`` and :func:`equimodal.study.unimodal_rates` find η*.
 
     :param rates: the best unimodal learning rate of every modality; ``"multimodal"`` too, to give the fusion another than the optimizer's.
     :param heads: ``"trained"`` (default): the losses of all heads (Eq. 3), as in the comparison with MILES; ``"probes"``: the multimodal
@@ -92,15 +95,16 @@ class MSLRKeep(HeadsMethod):
     :raises InputError: for rates that are no positive numbers; from ``attach`` for a modality that has no rate, or one too many.
 
     .. note::
-        The paper's text was not at hand; its abstract says what is kept. There the multimodal training begins with branches that were
-        trained alone; here it begins with the weights that the model has, and :class:`equimodal.methods.unimodal.Unimodal` trains branches
-        in place.
+        The paper's text was not at hand, hence ``reconstructed``; its abstract says what is kept. There the multimodal training begins
+        with branches that were trained alone; here it begins with the weights that the model has, and
+        :class:`equimodal.methods.unimodal.Unimodal` trains branches in place. ``Rprop`` and ``ASGD`` of torch read their rate at other
+        times than the step, and so do not follow these rates (:class:`equimodal.groups.LearningRateMultipliers`).
     """
 
     name: ClassVar[str] = "mslr-k"
     title: ClassVar[str] = "MSLR-K"
     paper: ClassVar[str] = _PAPER
-    fidelity: ClassVar[Literal["exact", "reconstructed"]] = "exact"
+    fidelity: ClassVar[Literal["exact", "reconstructed"]] = "reconstructed"
     prerequisites: ClassVar[Mapping[str, str]] = {"rates": "unimodal learning rates"}
 
     def __init__(self, rates: Mapping[str, float], heads: Heads = "trained") -> None:
@@ -175,6 +179,16 @@ def _first_rates(optimizer: Optimizer) -> dict[str, float]:
     return found
 
 
+def _score(context: EpochContext, modality: str) -> float:
+    found: Any = context.scores.get("val", {}).get(modality)
+    try:
+        score = float(found)
+    except (TypeError, ValueError):
+        score = math.nan
+    need(math.isfinite(score), f"the validation score of {modality!r} in epoch {context.epoch}", found, "a finite number")
+    return score
+
+
 class MSLRSmooth(MSLRKeep):
     r"""MSLR-S: the best unimodal learning rates, moved towards their average (Yao & Mihalcea, 2022).
 
@@ -193,7 +207,6 @@ class MSLRSmooth(MSLRKeep):
 
     name: ClassVar[str] = "mslr-s"
     title: ClassVar[str] = "MSLR-S"
-    fidelity: ClassVar[Literal["exact", "reconstructed"]] = "reconstructed"
     search_space: ClassVar[Mapping[str, Distribution]] = {"strength": Uniform(0.0, 1.0)}
 
     def __init__(self, rates: Mapping[str, float], strength: float = 0.5, heads: Heads = "trained") -> None:
@@ -232,7 +245,6 @@ class MSLRDynamic(MSLRKeep):
 
     name: ClassVar[str] = "mslr-d"
     title: ClassVar[str] = "MSLR-D"
-    fidelity: ClassVar[Literal["exact", "reconstructed"]] = "reconstructed"
     search_space: ClassVar[Mapping[str, Distribution]] = {"window": Choice((3, 5, 10))}
 
     def __init__(self, rates: Mapping[str, float], window: int = 5, compound: bool = False, heads: Heads = "trained") -> None:
@@ -264,9 +276,7 @@ class MSLRDynamic(MSLRKeep):
         for modality in self.rates:
             if modality == MULTIMODAL:
                 continue
-            score = context.scores["val"].get(modality, math.nan)
-            need(is_number(score), f"the validation score of {modality!r} in epoch {context.epoch}", score, "a finite number")
-            history = [*self._history.get(modality, []), float(score)][-self.window - 1 :]
+            history = [*self._history.get(modality, []), _score(context, modality)][-self.window - 1 :]
             self._history[modality] = history
             if not self.compound:
                 self._ratios[modality] = dynamic(history, self.window)

@@ -47,7 +47,7 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
         floats, or all tensors without dimensions on one device, of which none is read back.
     :param alpha: the strength α, at least 0; 0 leaves all factors 1.
     :returns: by modality a number of the same kind, from 0 to 1.
-    :raises InputError: for fewer than two modalities, or an alpha out of range.
+    :raises InputError: for fewer than two modalities, an alpha out of range, or a float that is no score.
     """
     need(is_number(alpha) and alpha >= 0, "alpha", alpha, "a number of at least 0")
     names = tuple(scores)
@@ -55,7 +55,11 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
         raise InputError(f"OGM compares at least two modalities, got {', '.join(names) or 'none'}")
     if isinstance(scores[names[0]], Tensor):
         return dict(zip(names, _factors(torch.stack([torch.as_tensor(scores[name]) for name in names]), alpha).unbind(), strict=True))  # type: ignore[arg-type]
-    values = [float(scores[name]) for name in names]
+    values = []
+    for name in names:
+        score: Any = scores[name]
+        need(is_number(score) and score >= 0, f"the score of {name!r}", score, "a number of at least 0, or a tensor,")
+        values.append(float(score))
     found = []
     for index, value in enumerate(values):
         others = values[:index] + values[index + 1 :]
@@ -125,12 +129,13 @@ class OGM(HeadsMethod):
         encoders, or, with ``params="conv"``, for an encoder without convolutions.
 
     .. note::
-        Departures from paper and official code. More than two modalities: the paper has two; the mean of the others' scores stands for the
-        other's, which for two is the paper's rule. The probability of the true class is :math:`e^{-\ell_i}` with the loss per sample of the
-        task, which for cross-entropy is the softmax; for other tasks this is ours. Where samples lack a modality its mean over the others
-        takes the sum's place. With accumulation and several processes scores are those of the whole step. The official code takes slices
-        of the head for fusions that have none (FiLM, gated); here this is refused. A constant factor on gradients is divided away by
-        Adam and its like, except while it changes: OGM was made for SGD, and weight decay is not scaled.
+        Departures from paper and official code. ``exact`` is the rule, and with ``params="conv"`` what the official code does with it; the
+        default applies the rule to whole encoders. More than two modalities: the paper has two; the mean of the others' scores stands for
+        the other's, which for two is the paper's rule. The probability of the true class is :math:`e^{-\ell_i}` with the loss per sample of
+        the task, which for cross-entropy is the softmax; for other tasks this is ours. Where samples lack a modality its mean over the
+        others takes the sum's place. With accumulation and several processes scores are those of the whole step. The official code takes
+        slices of the head for fusions that have none (FiLM, gated); here this is refused. A constant factor on gradients is divided away
+        by Adam and its like, except while it changes: OGM was made for SGD, and weight decay is not scaled.
     """
 
     name: ClassVar[str] = "ogm"
@@ -186,6 +191,8 @@ class OGM(HeadsMethod):
                 lacks = "no convolution (a weight of four dimensions)" if self.params == "conv" else "no parameters"
                 hint = "use params='all'" if self.params == "conv" else "leave the modality out of modality_modules()"
                 raise InputError(f"params = {self.params!r}: the encoder of {modality!r} has {lacks}, nothing would be modulated: {hint}")
+        if self.evidence == "prototype" and criterion is not single_label_loss:
+            raise InputError("evidence = 'prototype' needs one class per sample: for another task choose 'head'")
         self._source = make_evidence(self.evidence, model)
         return model
 
@@ -230,7 +237,7 @@ class OGM(HeadsMethod):
     def _sure(self, logits: list[Tensor], targets: Tensor) -> Tensor:
         """Return the sum over the batch of the probability of the true class, ``[modalities]``."""
         if self.criterion is single_label_loss:
-            # Few calls, and a softmax over rows, which on a CPU is ten times faster than one over short columns.
+            # Few calls, and a softmax along the first of two dimensions, which on a CPU is much faster where classes are few.
             by_class = torch.stack([of_one.t() for of_one in logits]).softmax(dim=1)
             return by_class.gather(1, targets.expand(len(logits), 1, -1)).sum(dim=(1, 2))
         return torch.stack([torch.exp(-self.criterion(of_one, targets)).sum() for of_one in logits])
@@ -265,6 +272,10 @@ class OGM(HeadsMethod):
         """Return the factors of the step that has been observed, in every process the same: floats where reading them costs nothing."""
         sums, counts = self._sums, self._counts
         self._sums, self._counts = None, 0.0
+        if sums is None and processes.world_size() == 1:
+            raise InputError(
+                f"{self.name} has seen no prediction of this step: call observe(prediction, batch) before modulate(parameters)"
+            )
         if sums is None:  # this process had no sample of its own
             like = parameters.of(self._modalities[0], "encoder")[0]
             sums = torch.zeros(len(self._modalities), device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
@@ -325,7 +336,8 @@ class OGMGE(OGM):
     def build(self, model: nn.Module, criterion: Criterion = single_label_loss) -> nn.Module:
         """Find the encoders and the evidence of a model, and draw the seed of the noise."""
         model = super().build(model, criterion)
-        self._seed = int(torch.randint(2**62, ()))
+        # Drawn alike by all processes in our loop; in others people seed by process.
+        self._seed = processes.from_first(int(torch.randint(2**62, ())))
         self._generator = None
         return model
 

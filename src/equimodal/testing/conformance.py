@@ -97,7 +97,7 @@ def check_search_space(method: MethodClass) -> None:
 def check_trains(method: MethodClass) -> None:
     """It trains two and three modalities, on every device there is, with each fusion: the loss falls and the scores are finite."""
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
-        for modalities, fusion in ((2, "concat"), (3, "concat"), (2, "sum"), (2, "additive")):
+        for modalities, fusion in ((2, "concat"), (3, "concat"), (2, "sum"), (2, "additive"), (2, "late")):
             problem = tiny_problem(modalities, fusion=fusion)
             before = copy.deepcopy(problem.model.state_dict())
             made = _example(method, modalities)
@@ -117,13 +117,28 @@ def check_deterministic(method: MethodClass) -> None:
     assert _same(first.result, second.result), "the same seed gave another result"
 
 
+def check_begins_anew(method: MethodClass) -> None:
+    """One object may be used for several runs: each begins as the first did."""
+    made = _example(method)
+    first, second = _fit(made), _fit(made)
+    assert _same(first.model.state_dict(), second.model.state_dict()), "used for a second run, it gave other weights"
+    assert [record["multipliers"] for record in first.history] == [record["multipliers"] for record in second.history], (
+        "used for a second run, it gave other multipliers"
+    )
+
+
 def check_resume(method: MethodClass) -> None:
     """A run cut off after any epoch and continued equals one that was never stopped, bit by bit, its state read without running code."""
-    for optimizer in (partial(torch.optim.SGD, lr=0.05, momentum=0.9), partial(torch.optim.Adam, lr=0.01)):
+    # 48 samples are three batches: with two per step the last step is a smaller one.
+    for optimizer, modalities, accumulate, cuts in (
+        (partial(torch.optim.SGD, lr=0.05, momentum=0.9), 2, 1, range(1, _EPOCHS)),
+        (partial(torch.optim.Adam, lr=0.01), 3, 2, (2,)),
+    ):
+        train = partial(_fit, modalities=modalities, accumulate=accumulate, optimizer=optimizer)
         with tempfile.TemporaryDirectory() as folder:
-            whole_method = _example(method)
-            whole = _fit(whole_method, optimizer=optimizer, out=Path(folder, "whole"))
-            for cut in range(1, _EPOCHS):
+            whole_method = _example(method, modalities)
+            whole = train(whole_method, out=Path(folder, "whole"))
+            for cut in cuts:
                 out = Path(folder, f"cut-{cut}")
 
                 def kill(record: dict[str, Any], cut: int = cut) -> None:
@@ -131,10 +146,13 @@ def check_resume(method: MethodClass) -> None:
                         raise _KilledError
 
                 with contextlib.suppress(_KilledError):
-                    _fit(_example(method), optimizer=optimizer, out=out, on_epoch=kill)
-                again_method = _example(method)
-                again = _fit(again_method, optimizer=optimizer, out=out)
+                    train(_example(method, modalities), out=out, on_epoch=kill)
+                again_method = _example(method, modalities)
+                again = train(again_method, out=out)
                 assert _same(whole.model.state_dict(), again.model.state_dict()), f"resumed after epoch {cut}: other weights"
+                first, second = (torch.load(run / "last.pt", weights_only=True) for run in (Path(folder, "whole"), out))
+                for part in ("model", "optimizer"):
+                    assert _same(first[part], second[part]), f"resumed after epoch {cut}: other weights in the last epoch ({part})"
                 assert _same(whole_method.state_dict(), again_method.state_dict()), (
                     f"resumed after epoch {cut}: another state of the method"
                 )
@@ -183,6 +201,7 @@ CHECKS: tuple[Callable[[MethodClass], None], ...] = (
     check_search_space,
     check_trains,
     check_deterministic,
+    check_begins_anew,
     check_resume,
     check_state,
     check_leaves_no_trace,

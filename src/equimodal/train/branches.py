@@ -39,8 +39,9 @@ class Branches:
 
     A branch starts from the weights as they are, with an optimizer of the same kind and options at the learning rates of the moment,
     without its moments, and without multipliers of a method. The scheduler goes on from where the run's stands; ``ReduceLROnPlateau``,
-    which waits for the run's scores, does not, and neither does one whose making is unknown. Model, optimizer and random state are left
-    as they were. Order and noise depend on the seed, the epoch and the number of the branch within it.
+    which waits for the run's scores, does not, and neither does one whose making is unknown. Nothing is validated within a branch, so that
+    the ``epoch_end`` of its method is not called. Model, optimizer and random state of the run are left as they were. Order and noise
+    depend on the seed, the epoch and the number of the branch within it.
 
     In a loop of your own, for :class:`equimodal.methods.gblend.GBlend`::
 
@@ -178,5 +179,5 @@ def _lost(branch: Branch) -> bool:
 def _step_unless_ended(scheduler: Any, step: Callable[[], None]) -> None:
     """Step a scheduler that has not come to its end: a branch may be longer than what is left of the run that OneCycleLR was made for."""
     members = [scheduler, *getattr(scheduler, "_schedulers", ())]
-    if not any(isinstance(member, OneCycleLR) and member.last_epoch >= member.total_steps for member in members):
+    if not any(isinstance(member, OneCycleLR) and member.last_epoch >= member.total_steps - 1 for member in members):
         step()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from equimodal import processes
 from equimodal._configurable import construct
@@ -181,7 +182,6 @@ def fit(
         at_the_end.callback(method.detach)
         torch.manual_seed(derived_seed(seed, "build"))
         model = method.build(model, kind.loss).to(device)
-        torch.manual_seed(derived_seed(seed, "data"))
         splits = {name: method.training_data(data) if name == "train" else data for name, data in given.items()}
         heads = (MULTIMODAL, *heads_of(model))
         check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
@@ -269,7 +269,7 @@ def _sample_counts(sources: Mapping[str, Source], train: Any) -> dict[str, int]:
     """Return the number of samples of every split that knows it; a method may train on a part of the training data."""
     counts = {name: source.samples for name, source in sources.items()}
     if counts["train"] is not None:
-        counts["train"] = length(getattr(train, "dataset", train))
+        counts["train"] = length(train.dataset if isinstance(train, DataLoader) else train)
     return {name: count for name, count in counts.items() if count is not None}
 
 
