@@ -226,3 +226,14 @@ def test_the_registry_knows_parameters_by_modality_and_role(model):
     assert registry.of("audio")[0] is model.audio[0].weight
     assert registry.of("audio", "head") == list(model.audio_head.parameters())
     assert registry.of("image", "head") == []
+
+
+def test_the_registry_asks_a_model_for_its_modalities_also_where_it_is_made_from_a_dictionary_of_modules():
+    class Model(nn.ModuleDict):
+        def modality_modules(self):
+            return {name: self[name] for name in ("audio", "image")}
+
+    parts = {name: nn.Linear(2, 2) for name in ("audio", "image", "fusion")}
+    assert ParameterRegistry(Model(parts)).modalities == ("audio", "image")
+    assert ParameterRegistry(nn.ModuleDict(parts)).modalities == ("audio", "image", "fusion")
+    assert ParameterRegistry(nn.Linear(2, 2)).modalities == ()

@@ -308,7 +308,7 @@ class ParameterRegistry:
     """
 
     def __init__(self, modules: nn.Module | Mapping[str, Any]) -> None:
-        if isinstance(modules, nn.Module) and not isinstance(modules, nn.ModuleDict):
+        if isinstance(modules, nn.Module) and type(modules) is not nn.ModuleDict:  # a model may be made from one
             modules = modality_modules(modules)
         self._parameters: dict[str, dict[str, list[nn.Parameter]]] = {}
         for modality, parts in modules.items():
