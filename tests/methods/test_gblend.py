@@ -263,6 +263,20 @@ def test_a_loop_of_ones_own_is_the_run():
     assert same(dict(model.state_dict()), last)
 
 
+def test_a_loop_of_ones_own_that_goes_on_holds_the_same_samples_out():
+    train, kept = tiny_problem().train, []
+    first = ONLINE()
+    first.build(network())
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        other = ONLINE()
+        other.build(network())
+        kept.append(other.training_data(train).inputs["audio"])
+        other.load_state_dict(first.state_dict())
+        assert torch.equal(other.training_data(train).inputs["audio"], first.training_data(train).inputs["audio"])
+    assert not torch.equal(*kept)
+
+
 def test_the_losses_of_a_modality_are_those_of_the_samples_that_have_it():
     """What stands in the rows that lack a modality has no part in its gain."""
     train, asked = tiny_problem().train, []

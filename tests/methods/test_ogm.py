@@ -153,6 +153,21 @@ def test_a_modality_that_no_sample_has_is_not_compared_with():
     assert set(step_with(masked, tiny_problem(3).model).values()) == {1.0}
 
 
+def test_a_step_that_was_broken_off_does_not_reach_the_next_epoch():
+    problem, method = tiny_problem(), Watching(alpha=0.8)
+    model, expected = method.build(problem.model), step_with(problem.train[:16], tiny_problem().model)
+    method.epoch_start(EpochContext(1))
+    broken = Batch(problem.train[16:].inputs, (problem.train[16:].targets + 1) % 3)
+    method.observe(model(broken.inputs), broken)
+    method.epoch_start(EpochContext(2))
+    batch = problem.train[:16]
+    prediction = model(batch.inputs)
+    functional.cross_entropy(prediction.multimodal, batch.targets).backward()
+    method.observe(prediction, batch)
+    method.modulate(ParameterRegistry(model))
+    assert method.seen[-1] == expected
+
+
 @pytest.mark.parametrize(("surer", "other"), [("audio", "image"), ("image", "audio")])
 def test_scores_are_means_over_the_samples_that_have_the_modality(surer, other):
     """One is a little surer than the other; half of the samples lack audio, which is neither for it nor against it."""
