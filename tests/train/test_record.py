@@ -300,7 +300,7 @@ def test_a_run_lets_go_of_its_folder_however_it_ends(tmp_path):
     with pytest.raises(Killed):
         start(tmp_path / "run", on_epoch=cut)
     folder = RunFolder(tmp_path / "run", {})
-    folder._take()
+    folder._lock.take()
     folder.close()
 
 

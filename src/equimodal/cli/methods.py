@@ -14,7 +14,7 @@ from equimodal.cli.parser import WIDTH, Parser, no_more, say
 __all__ = ["add_parser", "plain_text"]
 
 _FIDELITY = {
-    "exact": "exact: the source states everything that is implemented",
+    "exact": "exact: as paper or authors' code say; departures stand on the method's page",
     "reconstructed": "reconstructed: the source leaves something open, which the method's page names",
 }
 

@@ -170,7 +170,7 @@ class OGM(HeadsMethod):
         self.evidence = evidence
         self.heads = heads
         self._check_heads()
-        self._epoch = 0
+        self._epoch: int | None = None
         self._source: Evidence | None = None
         self._modalities: tuple[str, ...] = ()
         self._sums: Tensor | None = None
@@ -208,6 +208,8 @@ class OGM(HeadsMethod):
 
     @property
     def _in_window(self) -> bool:
+        if self._epoch is None:
+            raise InputError(f"{self.name} does not know the epoch, which its window counts: call epoch_start(EpochContext(epoch)) first")
         return self.modulation_starts <= self._epoch <= self.modulation_ends
 
     def epoch_start(self, context: EpochContext) -> None:
@@ -352,7 +354,7 @@ class OGMGE(OGM):
         if self._noise is None or self._noise.numel() < count or self._noise.device != like.device or self._noise.dtype != like.dtype:
             self._noise = torch.empty(count, device=like.device, dtype=like.dtype)
         if self._generator is None:
-            self._generator = torch.Generator(like.device).manual_seed((self._seed + self._epoch) % 2**63)
+            self._generator = torch.Generator(like.device).manual_seed((self._seed + (self._epoch or 0)) % 2**63)
         drawn = self._noise[:count].normal_(generator=self._generator)
         parts = drawn.split([gradient.numel() for gradient in gradients])  # type: ignore[no-untyped-call]
         return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
