@@ -51,11 +51,11 @@ class Evidence:
         :raises InputError: for a prediction, targets or inputs that this kind cannot use.
         """
         device = prediction.multimodal.device.type
-        if torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False), torch.no_grad():
-                found = self._logits(prediction, batch)
-        else:
-            with torch.no_grad():
+        with torch.no_grad():
+            if torch.is_autocast_enabled(device):
+                with torch.autocast(device, enabled=False):
+                    found = self._logits(prediction, batch)
+            else:
                 found = self._logits(prediction, batch)
         return {name: _full(logits) for name, logits in found.items()}
 

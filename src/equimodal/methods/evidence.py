@@ -36,13 +36,16 @@ class _Slice(Evidence):
             return f"the fusion {type(model.fusion).__name__} cannot be sliced, as it defines no contributions(features)"
         return None
 
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        # A fusion of ours needs none of the checks that the model makes at every call.
+        self._checked = not all(getattr(type(model), hook, None) is getattr(JointFusion, hook) for hook in ("fuse", "contributions"))
+
     def _logits(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         model: Any = self.model
-        # A fusion of ours needs none of the checks that the model makes at every call.
-        own = all(getattr(type(model), hook, None) is getattr(JointFusion, hook) for hook in ("fuse", "contributions"))
-        source = model.fusion if own and isinstance(model.fusion, _UNCHECKED) else model
-        parts = source.contributions(self._features(prediction))
-        return {name: part for name, part in parts.items() if name in batch.inputs}
+        source = model if self._checked else model.fusion
+        parts: dict[str, Tensor] = (source if isinstance(source, _UNCHECKED) else model).contributions(self._features(prediction))
+        return parts if len(batch.inputs) == len(parts) else {name: part for name, part in parts.items() if name in batch.inputs}
 
 
 class _ZeroedFeature(Evidence):

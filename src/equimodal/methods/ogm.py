@@ -60,13 +60,17 @@ def coefficients(scores: Mapping[str, Number], alpha: float) -> dict[str, Number
         score: Any = scores[name]
         need(is_number(score) and score >= 0, f"the score of {name!r}", score, "a number of at least 0, or a tensor,")
         values.append(float(score))
+    return dict(zip(names, _float_factors(values, alpha), strict=True))  # type: ignore[arg-type]
+
+
+def _float_factors(values: list[float], alpha: float) -> list[float]:
     found = []
     for index, value in enumerate(values):
         others = values[:index] + values[index + 1 :]
         ratio = value / max(sum(others) / len(others), _LEAST)
         ahead = index == 0 if len(set(values)) == 1 else ratio > 1
         found.append(1 - math.tanh(alpha * ratio) if ahead else 1.0)
-    return dict(zip(names, found, strict=True))  # type: ignore[arg-type]
+    return found
 
 
 def _factors(scores: Tensor, alpha: float) -> Tensor:
@@ -291,7 +295,7 @@ class OGM(HeadsMethod):
             return factors if everywhere is None else {name: torch.where(everywhere, factor, 1.0) for name, factor in factors.items()}
         if everywhere is not None and not everywhere:
             return dict.fromkeys(self._modalities, 1.0)
-        return coefficients(dict(zip(self._modalities, sums.tolist(), strict=True)), self.alpha)
+        return dict(zip(self._modalities, _float_factors(sums.tolist(), self.alpha), strict=True))
 
     def _modulate(self, gradients: list[Tensor], factor: Any) -> None:
         if isinstance(factor, Tensor) or factor != 1:

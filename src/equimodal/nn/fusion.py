@@ -84,7 +84,7 @@ class Concat(Fusion):
         """Return ``W_m z_m + b / M`` of each modality, with ``W_m`` the columns of the weight that its feature meets (OGM)."""
         # Few calls, because OGM makes them at every step.
         linear, share = self.linear, 1 / len(self.modalities)
-        blocks = linear.weight.t().split(list(self.feature_sizes.values()))  # type: ignore[no-untyped-call]
+        blocks = linear.weight.t().split_with_sizes(list(self.feature_sizes.values()))
         return {
             name: torch.addmm(linear.bias, features[name], block, beta=share) for name, block in zip(self.modalities, blocks, strict=True)
         }
