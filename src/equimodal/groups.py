@@ -17,6 +17,7 @@ __all__ = [
     "LearningRateMultipliers",
     "ParameterRegistry",
     "effective_rates",
+    "leaves",
     "modality_groups",
     "modality_modules",
     "parameter_owners",
@@ -32,19 +33,29 @@ MULTIPLIER_KEY = "modality_lr_multiplier"
 Part = nn.Module | nn.Parameter | Iterable["Part"]
 
 
-def _parameters(part: Any, modality: str) -> Iterator[nn.Parameter]:
-    if isinstance(part, nn.Module):
-        yield from part.parameters()
-    elif isinstance(part, nn.Parameter):
+def leaves(part: Any, modality: str) -> Iterator[nn.Module | nn.Parameter]:
+    """Yield the modules and parameters that are given for a modality, through mappings and lists.
+
+    :raises InputError: for anything else in them.
+    """
+    if isinstance(part, (nn.Module, nn.Parameter)):
         yield part
     elif isinstance(part, Mapping):
         for item in part.values():
-            yield from _parameters(item, modality)
+            yield from leaves(item, modality)
     elif isinstance(part, Iterable) and not isinstance(part, (str, bytes, Tensor)):
         for item in part:
-            yield from _parameters(item, modality)
+            yield from leaves(item, modality)
     else:
         raise InputError(f"modality {modality!r} is given {type(part).__name__} {part!r}: give modules, parameters, or lists of them")
+
+
+def _parameters(part: Any, modality: str) -> Iterator[nn.Parameter]:
+    for leaf in leaves(part, modality):
+        if isinstance(leaf, nn.Module):
+            yield from leaf.parameters()
+        else:
+            yield leaf
 
 
 def parameter_owners(model: nn.Module, modalities: Mapping[str, Part]) -> dict[nn.Parameter, str]:

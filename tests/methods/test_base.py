@@ -14,6 +14,8 @@ from equimodal.tasks import regression_loss
 from equimodal.testing import tiny_problem
 from equimodal.train import fit
 
+from .own import Owner
+
 
 @pytest.fixture
 def problem():
@@ -175,28 +177,13 @@ def test_the_method_lets_go_of_the_optimizer_when_training_fails():
     assert method.calls[-1] == "detach"
 
 
-class Alternating(Method):
-    """Owns the step: trains one modality's parameters after the other."""
-
-    name = "alternating"
-
-    def update(self, step):
-        for modality in step.parameters.modalities:
-            step.zero_grad()
-            for batch in step.batches:
-                losses = self.losses(step.forward(batch), batch)
-                step.report(losses, batch)
-                step.backward(losses[modality], batch)
-            step.step(only=modality)
-
-
 def test_a_method_may_own_the_step(problem):
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
     run = fit(
         problem.model,
         problem.train,
         problem.val,
-        method=Alternating(),
+        method=Owner(),
         epochs=2,
         device="cpu",
         optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1, weight_decay=0.1),

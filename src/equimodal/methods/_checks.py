@@ -7,7 +7,10 @@ from typing import Any, TypeGuard
 
 from equimodal.errors import InputError
 
-__all__ = ["is_number", "is_whole", "need"]
+__all__ = ["FEWEST_SAMPLES", "is_number", "is_whole", "need"]
+
+FEWEST_SAMPLES = 10
+"""The smallest split whose mean loss is taken for more than noise."""
 
 
 def is_number(value: object) -> TypeGuard[float]:

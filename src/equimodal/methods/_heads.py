@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from equimodal.errors import InputError
 from equimodal.groups import ParameterRegistry
+from equimodal.methods._checks import need
 from equimodal.methods.base import Criterion, Method
 from equimodal.nn.prediction import Routes
 from equimodal.scores import MULTIMODAL
@@ -32,8 +33,7 @@ class HeadsMethod(Method):
     _fused_heads = False
 
     def _check_heads(self) -> None:
-        if self.heads not in ("trained", "probes"):
-            raise InputError(f"heads = {self.heads!r}: 'trained' or 'probes' is needed")
+        need(self.heads in ("trained", "probes"), "heads", self.heads, "'trained' or 'probes'")
 
     def claims(self) -> dict[str, object]:
         """Return what this method decides; the loss by the choice of its heads, so that two with the same choice go together."""

@@ -15,7 +15,7 @@ from equimodal import processes
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError
 from equimodal.groups import modality_modules
-from equimodal.methods._checks import is_number, is_whole, need
+from equimodal.methods._checks import FEWEST_SAMPLES, is_number, is_whole, need
 from equimodal.methods.base import Criterion, EpochContext, Method
 from equimodal.methods.space import Choice
 from equimodal.methods.unimodal import Unimodal
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from equimodal.methods.space import Distribution
 
 __all__ = ["FEWEST_SAMPLES", "GBlend", "weights"]
-
-FEWEST_SAMPLES = 10
-"""The smallest held-out part whose mean loss is taken for more than noise."""
 
 FLOOR = 1e-8
 
@@ -167,14 +164,10 @@ class GBlend(Method):
         model = super().build(model, criterion)
         self._modalities = tuple(modality_modules(model))
         heads = (MULTIMODAL, *self._modalities)
-        if self.weights is None and not callable(getattr(model, "only", None)):
-            raise InputError(
-                f"{type(model).__name__} has no method only(modality), with which G-Blend trains branches: use JointFusion, or give weights"
-            )
-        if self.weights is not None and set(self.weights) != set(heads):
-            raise InputError(f"weights are of {', '.join(self.weights)}, the model's heads are {', '.join(heads)}: give one for each")
         if self.weights is None:
             self._check_branches(model)
+        elif set(self.weights) != set(heads):
+            raise InputError(f"weights are of {', '.join(self.weights)}, the model's heads are {', '.join(heads)}: give one for each")
         self._current = {} if self.weights is None else {head: float(self.weights[head]) for head in heads}
         self._parts = None
         self._split_seed = processes.from_first(int(torch.randint(2**62, ())))
@@ -183,6 +176,10 @@ class GBlend(Method):
 
     def _check_branches(self, model: Any) -> None:
         """Refuse a model whose parts cannot be trained alone."""
+        if not callable(getattr(model, "only", None)):
+            raise InputError(
+                f"{type(model).__name__} has no method only(modality), with which G-Blend trains branches: use JointFusion, or give weights"
+            )
         if "transform" not in inspect.signature(model.forward).parameters:
             raise InputError(
                 f"{type(model).__name__}.forward has no argument transform, which G-Blend needs to train the multimodal loss alone: "
@@ -253,12 +250,7 @@ class GBlend(Method):
         """Return the weighted sum of the heads' losses."""
         if not self._current:
             raise InputError("G-Blend has no weights yet: call epoch_start(context) first")
-        total: Tensor | None = None
-        for head, loss in losses.items():
-            weighted = self._current[head] * loss
-            total = weighted if total is None else total + weighted
-        assert total is not None  # there is always a multimodal loss
-        return total
+        return super().combine({head: self._current[head] * loss for head, loss in losses.items()})
 
     def record(self) -> dict[str, Any]:
         """Return the weights in force."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from equimodal.errors import InputError
-from equimodal.groups import LearningRateMultipliers, modality_modules, parameter_owners
-from equimodal.methods._checks import is_number, is_whole, need
+from equimodal.groups import LearningRateMultipliers, leaves, modality_modules, parameter_owners
+from equimodal.methods._checks import FEWEST_SAMPLES, is_number, is_whole, need
 from equimodal.methods.base import Criterion, EpochContext, Method
 from equimodal.methods.space import Choice
 from equimodal.scores import MULTIMODAL
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from equimodal.methods.space import Distribution
 
 __all__ = ["FEWEST_SAMPLES", "MSES", "Decision", "MSESRule"]
-
-FEWEST_SAMPLES = 10
-"""The smallest split whose mean loss is taken for more than noise."""
 
 
 class Decision(NamedTuple):
@@ -230,7 +227,8 @@ class MSES(Method):
         if not modules:
             raise InputError(f"{type(model).__name__} does not name its modalities in modality_modules(): MSES stops them one by one")
         self._owners = parameter_owners(model, modules)
-        self._module_owners = {id(module): part for part, given in modules.items() for module in _modules(given)}
+        named = {part: [leaf for leaf in leaves(given, part) if isinstance(leaf, nn.Module)] for part, given in modules.items()}
+        self._module_owners = {id(module): part for part, tops in named.items() for top in tops for module in top.modules()}
         # Late fusion, for one, has no part of its own that could be stopped.
         parts = tuple(modules) + ((MULTIMODAL,) if any(parameter not in self._owners for parameter in model.parameters()) else ())
         self._model, self._best = model, {}
@@ -339,15 +337,3 @@ class MSES(Method):
         self.rule.load_state_dict(state["rule"])
         self._best = dict(state["best"])
         self._set()
-
-
-def _modules(part: Any) -> Iterator[nn.Module]:
-    """Yield the modules of a modality, and those within them."""
-    if isinstance(part, nn.Module):
-        yield from part.modules()
-    elif isinstance(part, Mapping):
-        for item in part.values():
-            yield from _modules(item)
-    elif isinstance(part, Iterable) and not isinstance(part, (str, bytes, Tensor)):
-        for item in part:
-            yield from _modules(item)
