@@ -52,9 +52,10 @@ class FolderLock:
         self.what = what
         self._held: int | None = None
 
-    def take(self) -> None:
+    def take(self, *, wait: bool = False) -> None:
         """Take the folder, where the system has locks.
 
+        :param wait: wait until another process lets go of it, instead of refusing.
         :raises InputError: when another process has it.
         """
         try:
@@ -63,7 +64,7 @@ class FolderLock:
             return
         self._held = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             raise InputError(f"another process is at work on {self.what} in {self.path}: wait for it, or choose another folder") from None

@@ -44,6 +44,17 @@ def pairs():
     return Splits(Pairs(found.train), Pairs(found.val), Pairs(found.test))
 
 
+def pictures():
+    """Splits whose images are pictures of 2 × 3 pixels."""
+    found = data()
+    for part in (found.train, found.val, found.test):
+        part.inputs["image"] = part.inputs["image"].reshape(-1, 1, 2, 3)
+    return found
+
+
+CHANGES = {"image": ["horizontal-flip", {"name": "crop", "padding": 1}]}
+
+
 def loaders():
     found = splits(sizes=(40, 30, 5))
     sampler = DistributedSampler(found.train, num_replicas=processes.world_size(), rank=processes.rank())
@@ -118,6 +129,7 @@ AGREEING = {
         given=data("multilabel"), task="multilabel", metric="mean_average_precision"
     ),
     "regression": lambda folder: start(given=data("regression"), task="regression", method="joint"),
+    "augmentation": lambda folder: start(given=pictures(), augment=CHANGES),
     "a torch data set": lambda folder: start(given=pairs()),
     "a plateau": lambda folder: start(scheduler=functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=1.0)),
     "early stopping": lambda folder: start(stop=1, epochs=30),

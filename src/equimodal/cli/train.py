@@ -16,7 +16,7 @@ from equimodal.errors import InputError, require
 
 __all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file", "read_config"]
 
-PARTS = ("dataset", "method", "optimizer", "scheduler", "model", "groups")
+PARTS = ("dataset", "method", "optimizer", "scheduler", "model", "groups", "augment")
 _NAMED = {"dataset": "digits-av", "method": "miles", "optimizer": "Adam", "scheduler": None}
 _SETTINGS = ("epochs", "batch_size", "seed", "accumulate", "clip", "autocast", "device", "threads", "stop", "metric")
 
@@ -27,6 +27,7 @@ Options of the parts are given by their path, and read as JSON:
   --scheduler.interval step            --model.fusion sum
   --model.encoders.image.dropout 0.1   --model.encoders.audio.depth 10
   --groups.overrides.audio.lr 1e-4     --groups.no_decay true
+  --augment.image '["horizontal-flip", {"name": "crop", "padding": 4}]'
 
 The folder holds config.yaml (every option as it was used; give it back with
 --config), metrics.jsonl, result.json and the checkpoints. Killed at any

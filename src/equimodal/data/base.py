@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal._configurable import Configurable, option_defaults
+from equimodal.data.downloads import cache_dir
 from equimodal.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from equimodal.data.tensors import TensorSet
@@ -48,6 +49,7 @@ class Dataset(Configurable):
     :cvar task: ``"single-label"``, ``"multilabel"`` or ``"regression"``.
     :cvar metric: the score by which models are compared; larger is better.
     :cvar encoders: for each modality the encoder used when none is asked for: its registered ``name`` and its options.
+    :cvar class_names: the names of the classes or labels in the order of their numbers, where they have names.
     """
 
     name: ClassVar[str]
@@ -59,6 +61,7 @@ class Dataset(Configurable):
     task: ClassVar[str] = "single-label"
     metric: ClassVar[str] = "accuracy"
     encoders: ClassVar[Mapping[str, Mapping[str, Any]]]
+    class_names: Sequence[str] | None = None
 
     def load(self, data_dir: Path | None = None) -> Splits:
         """Read the data and return its splits.
@@ -76,6 +79,23 @@ class Dataset(Configurable):
         :raises InputError: when the data set is part of the package and there is nothing to fetch.
         """
         raise InputError(f"data set {self.name!r} is shipped with the package: there is nothing to fetch, use it as it is")
+
+    def verify(self, data_dir: Path | None = None) -> Path:
+        """Check the files of the data set against their checksums.
+
+        :param data_dir: the folder that holds the original files; the cache when not given.
+        :returns: the folder that was verified.
+        :raises InputError: when a file is missing, cut short or altered.
+        """
+        self.load(data_dir)
+        return cache_dir() if data_dir is None else data_dir
+
+    def shown(self, modality: str, value: Any) -> Any:  # noqa: ARG002
+        """Return one sample's value of a modality as a reader takes it in: itself, or a text for tokens.
+
+        :param value: as the encoder takes it, without the batch dimension.
+        """
+        return value
 
     @classmethod
     def description(cls) -> str:

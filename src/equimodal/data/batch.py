@@ -49,13 +49,16 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device; copies from pinned memory do not block."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+    def pinned(self) -> Batch:
+        """Return the batch in page-locked memory, from which a GPU copies while it computes."""
+        return self._mapped(lambda tensor: tensor.pin_memory())
 
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
-            {name: map_tensors(move, value) for name, value in self.inputs.items()},
-            move(self.targets),
-            {name: move(mask) for name, mask in self.present.items()},
-            None if self.indices is None else move(self.indices),
+            {name: map_tensors(function, value) for name, value in self.inputs.items()},
+            function(self.targets),
+            {name: function(mask) for name, mask in self.present.items()},
+            None if self.indices is None else function(self.indices),
         )

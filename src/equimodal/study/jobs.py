@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal.data.base import Splits
-from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError, TrainingDiverged, first_line
 from equimodal.report.cost import Cost, cost_of
 from equimodal.scores import MULTIMODAL
@@ -142,12 +141,7 @@ def part_of_data(data: Data, modality: str | None) -> Data:
     if modality is None:
         return data
     dataset, splits = data
-
-    def part(samples: TensorSet) -> TensorSet:
-        present = {name: mask for name, mask in samples.present.items() if name == modality}
-        return TensorSet({modality: samples.inputs[modality]}, samples.targets, present)
-
-    return dataset, Splits(part(splits.train), part(splits.val), splits.test)
+    return dataset, Splits(splits.train.only(modality), splits.val.only(modality), splits.test)
 
 
 def checked_count(value: Any, name: str) -> int:

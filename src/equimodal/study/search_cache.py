@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchCache", "content_hash"]
 
 _FORMAT = 1
+_TOGETHER = 4096
 
 
 def content_hash(splits: Splits, modality: str) -> str:
@@ -44,8 +45,10 @@ def content_hash(splits: Splits, modality: str) -> str:
         return tensor
 
     for split in (splits.train, splits.val):
-        map_tensors(take, split.inputs[modality])
-        map_tensors(take, (split.targets, *(mask for name, mask in split.present.items() if name == modality)))
+        samples = split.only(modality)
+        for start in range(0, len(samples), _TOGETHER):  # what is memory-mapped may not fit into memory at once
+            map_tensors(take, samples[start : start + _TOGETHER].inputs[modality])
+        map_tensors(take, (samples.targets, *samples.present.values()))
     return found.hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from equimodal import processes
+from equimodal.data.augment import Augmentations, augmented
 from equimodal.data.batch import Batch, map_tensors
 from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError, first_line
@@ -52,7 +53,16 @@ class Source:
     """How many samples there are, where that is known."""
 
 
-def make_source(data: Any, name: str, check: Check, *, batch_size: int, device: torch.device, seed: int) -> Source:
+def make_source(
+    data: Any,
+    name: str,
+    check: Check,
+    *,
+    batch_size: int,
+    device: torch.device,
+    seed: int,
+    augment: Augmentations | None = None,
+) -> Source:
     """Return a source for a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or any iterable of batches.
 
     :param data: the split. A data set yields samples and a loader batches: ``(inputs, targets)`` or ``(inputs, targets, present)``, or
@@ -60,21 +70,26 @@ def make_source(data: Any, name: str, check: Check, *, batch_size: int, device: 
     :param name: the split's name, for messages and seeds.
     :param check: looks at the targets.
     :param batch_size: samples per batch over all processes; a loader brings its own.
-    :raises InputError: for an empty split or an object that yields no batches.
+    :param augment: random changes of the samples of :meth:`Source.epoch`, by modality.
+    :raises InputError: for an empty split, an object that yields no batches, or a loader that is to be augmented.
     """
     if length(data) == 0:
         raise InputError(f"the {name} split is empty")
     if isinstance(data, TensorSet):
-        return _TensorSource(data, name, check, batch_size, device, seed)
+        return _TensorSource(data, name, check, batch_size, device, seed, augment)
     if isinstance(data, Iterator):
         raise InputError(
             f"the {name} split is a {type(data).__name__}, which can be read only once: give a list of batches or a DataLoader"
+        )
+    if augment and (isinstance(data, (DataLoader, list, tuple)) or not hasattr(data, "__getitem__")):
+        raise InputError(
+            f"the {name} split is a {type(data).__name__}, which brings its own batches: let it augment them, or give a Dataset"
         )
     if isinstance(data, DataLoader):
         return _LoaderSource(data, name, check, device, seed)
     if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and not isinstance(data, (list, tuple, Mapping))):
         if not isinstance(data, IterableDataset) and length(data) is not None:
-            return _DatasetSource(data, name, check, batch_size, device, seed)
+            return _DatasetSource(data, name, check, batch_size, device, seed, augment)
     elif isinstance(data, Iterable) and not isinstance(data, Mapping):
         return _LoaderSource(data, name, check, device, seed)
     raise InputError(f"the {name} split is a {type(data).__name__}: give a TensorSet, a torch Dataset of (inputs, target), or a DataLoader")
@@ -91,13 +106,23 @@ def length(data: Any) -> int | None:
 class _IndexedSource(Source):
     """Samples by number: every process takes its part of the same batches."""
 
-    def __init__(self, data: Any, name: str, check: Check, batch_size: int, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        data: Any,
+        name: str,
+        check: Check,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+        augment: Augmentations | None = None,
+    ) -> None:
         self.data = data
         self.name = name
         self.check = check
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
+        self.augment = augment or {}
         self.samples = len(data)
         self.index_device = torch.device("cpu")
 
@@ -108,10 +133,19 @@ class _IndexedSource(Source):
     def epoch(self, epoch: int) -> Iterator[Share]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.data), generator=generator).to(self.index_device)
+        # One stream of numbers for each augmentation, so that one more of them leaves the others' draws as they were.
+        generators = {
+            (modality, place): torch.Generator().manual_seed(derived_seed(self.seed, "augment", modality, place, epoch))
+            for modality, steps in self.augment.items()
+            for place in range(len(steps))
+        }
         for indices in order.split(self.batch_size):  # type: ignore[no-untyped-call]
-            share = indices[processes.rank() :: processes.world_size()]
+            mine = slice(processes.rank(), None, processes.world_size())
+            counted = len(indices[mine])
             # Every process must take part in every step, so one without samples borrows one that does not count.
-            yield Share(self.select(share if len(share) else indices[:1]), len(share), len(indices))
+            mine = mine if counted else slice(0, 1)
+            batch = augmented(self.select(indices[mine]), self.augment, generators, len(indices), mine)
+            yield Share(batch, counted, len(indices))
 
     def ordered(self) -> Iterator[Batch]:
         starts = range(0, len(self.data), self.batch_size)
@@ -120,15 +154,55 @@ class _IndexedSource(Source):
 
 
 class _TensorSource(_IndexedSource):
-    def __init__(self, data: TensorSet, name: str, check: Check, batch_size: int, device: torch.device, seed: int) -> None:
+    """Batches by index where the data are: on the device where they fit, else from where they are, a batch at a time."""
+
+    def __init__(
+        self,
+        data: TensorSet,
+        name: str,
+        check: Check,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+        augment: Augmentations | None = None,
+    ) -> None:
         check(data.targets, f"the {name} split")
-        super().__init__(data.to(device), name, check, batch_size, device, seed)
-        self.index_device = device
+        self.streams = not _resident(data, device)
+        super().__init__(data if self.streams else data.to(device), name, check, batch_size, device, seed, augment)
+        self.index_device = self.data.targets.device
         self.masks = bool(data.present)
 
     def select(self, which: Tensor | slice) -> Batch:
-        batch: Batch = self.data[which]
+        batch: Batch
+        if self.streams and self.device.type != "cpu":
+            stored = self.data.stored(which)
+            # The copy from pinned memory runs while the device computes; what is stored small is decoded there.
+            batch = self.data.decoded((stored.pinned() if self.device.type == "cuda" else stored).to(self.device))
+        else:
+            batch = self.data[which]
         return batch
+
+
+def _resident(data: TensorSet, device: torch.device) -> bool:
+    """Tell whether a split is kept on the device.
+
+    Memory-mapped rows stay where they are when the CPU trains: the system keeps in memory what fits.
+    """
+    if data.residence != "auto":
+        return data.residence == "device"
+    if device.type == "cpu":
+        return data.rows is None
+    free = _free_memory(device)
+    return free is None or data.nbytes <= free // 2
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Return how many bytes a device has left, where it says so."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return None
 
 
 class _DatasetSource(_IndexedSource):

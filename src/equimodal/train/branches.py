@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from torch.optim import Optimizer
 
+    from equimodal.data.augment import Augmentations
+
 __all__ = ["Branches"]
 
 
@@ -71,6 +73,7 @@ class Branches:
         clip: float | None = None,
         autocast: torch.dtype | None = None,
         device: str | torch.device | None = None,
+        augment: Augmentations | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -84,6 +87,7 @@ class Branches:
         self.clip = clip
         self.autocast = autocast
         self.device = the_device(device)
+        self.augment = augment
         self.steps = 0
         """The optimizer steps of all branches so far."""
         self._epoch = 0
@@ -120,7 +124,7 @@ class Branches:
         heads, metrics = (MULTIMODAL, *heads_of(model)), self.task.metrics[:1]
         check = functools.partial(self.task.check, outputs=getattr(model, "num_outputs", None))
         make = functools.partial(make_source, check=check, batch_size=self.batch_size, device=self.device, seed=seed)
-        source, watched = make(train, "branch's training"), {name: make(data, name) for name, data in watch.items()}
+        source, watched = make(train, "branch's training", augment=self.augment), {name: make(data, name) for name, data in watch.items()}
 
         def losses() -> dict[str, dict[str, float]]:
             found = {name: evaluate(model, data, self.task, heads, metrics, self.device, self.autocast) for name, data in watched.items()}

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equimodal._configurable import matches
 from equimodal.data import datasets
+from equimodal.data.augment import make_augmentations
 from equimodal.errors import InputError, nearest
 from equimodal.groups import modality_groups, modality_modules
 from equimodal.nn import JointFusion
@@ -64,6 +65,7 @@ DEFAULTS: Mapping[str, Any] = {
     "device": "auto",
     "threads": 1,
     "stop": None,
+    "augment": {},
 }
 """The configuration of ``equimodal train`` without options."""
 
@@ -132,6 +134,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         "clip": None if config["clip"] is None else float(config["clip"]),
         "device": _resolve_device(config["device"]),
         "metric": config["metric"] or dataset.metric,
+        "augment": {
+            modality: [{"name": step.name, **step.options()} for step in steps]
+            for modality, steps in make_augmentations(config["augment"], dataset.modalities).items()
+        },
     }
     ordered: dict[str, Any] = plain({key: resolved[key] for key in DEFAULTS})
     return ordered
@@ -246,6 +252,7 @@ def train(
         groups=_groups(config),
         task=dataset.task,
         autocast=_PRECISIONS.get(config["autocast"]),
+        augment=config["augment"],
         out=out,
         config=config,
         on_epoch=on_epoch,

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from equimodal import processes
 from equimodal._configurable import construct
+from equimodal.data.augment import make_augmentations
 from equimodal.errors import InputError, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
@@ -121,6 +122,7 @@ def fit(
     device: str | torch.device | None = None,
     threads: int | None = None,
     stop: int | Callable[[list[Record]], bool] | None = None,
+    augment: Mapping[str, Sequence[Any]] | None = None,
     out: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     on_epoch: Callable[[Record], None] | None = None,
@@ -165,6 +167,8 @@ def fit(
     :param device: default the GPU where there is one.
     :param threads: CPU threads during the run; default as they are. Part of the configuration, because results depend on it.
     :param stop: end after this many epochs without a better multimodal validation score, or when this function of the history says so.
+    :param augment: random changes of the training samples by modality, on the device, such as ``{"image": ["horizontal-flip"]}``
+        (:mod:`equimodal.data.augment`); none by default. For a TensorSet or a Dataset; a loader augments its batches itself.
     :param out: the run's folder (:class:`equimodal.train.record.RunFolder`). The same call goes on from the last finished epoch of a
         killed run and ends with the same numbers; a finished run is returned as it is.
     :param config: the run's description, whose hash is its identity in ``out``; default a description of these arguments.
@@ -177,6 +181,7 @@ def fit(
     kind = get_task(task)
     metric = kind.metric(metric)
     device = the_device(device)
+    changes = make_augmentations(augment or {}, tuple(modality_modules(model)))
     given = {"train": train, "val": val, **({} if test is None else {"test": test})}
     with deterministic(threads), ExitStack() as at_the_end:
         at_the_end.callback(method.detach)
@@ -185,7 +190,8 @@ def fit(
         splits = {name: method.training_data(data) if name == "train" else data for name, data in given.items()}
         heads = (MULTIMODAL, *heads_of(model))
         check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
-        sources = {name: make_source(data, name, check, batch_size=batch_size, device=device, seed=seed) for name, data in splits.items()}
+        make = functools.partial(make_source, check=check, batch_size=batch_size, device=device, seed=seed)
+        sources = {name: make(data, name, augment=changes if name == "train" else None) for name, data in splits.items()}
         method.check(_sample_counts(sources, train))
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
         method.attach(state.optimizer)
@@ -205,14 +211,13 @@ def fit(
             clip=clip,
             autocast=autocast,
             device=device,
+            augment=changes,
         )
-        if config is None and out is None:
-            config = {"method": method.name, "seed": seed}
-        elif config is None:
+        if config is None:
             settings = {"scheduler_interval": scheduler_interval, "task": task, "metric": metric, "seed": seed, "clip": clip}
             counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
-            settings |= {**counts, "autocast": autocast, "device": device.type}
-            config = describe(state.model, state.optimizer, state.scheduler, method, splits, settings)
+            settings |= {**counts, "autocast": autocast, "device": device.type, "augment": changes}
+            config = _described(state, method, splits, settings, whole=out is not None)
         folder = None if out is None else RunFolder(out, dict(config))
         if folder is not None:
             at_the_end.callback(folder.close)
@@ -310,6 +315,14 @@ def _finish_epoch(state: _State, record: Record, context: EpochContext, stop: An
     if folder is not None and processes.rank() == 0:
         folder.write_epochs(state.history)
         folder.save("last.pt", state.state_dict())
+
+
+def _described(state: _State, method: Method, splits: Mapping[str, Any], settings: dict[str, Any], *, whole: bool) -> Record:
+    """Return a description of the arguments of :func:`fit`: a few words, or for a run that has a folder the whole."""
+    if not whole:
+        return {"method": method.name, "seed": settings["seed"]}
+    augment = {name: [repr(step) for step in steps] for name, steps in settings.pop("augment").items()}
+    return describe(state.model, state.optimizer, state.scheduler, method, splits, settings | ({"augment": augment} if augment else {}))
 
 
 def _resume(folder: RunFolder | None, state: _State) -> bool:

@@ -1,0 +1,97 @@
+"""Original files as people download them: finding them, reading them, and saying in one line what is wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equimodal.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Damaged", "is_html", "listed", "locate", "read_bytes", "unusable"]
+
+_HEAD = 512
+
+
+class Damaged(InputError):
+    """One original file cannot be used; the others may."""
+
+
+def locate(folder: Path, names: Sequence[str], what: str) -> Path:
+    """Return the folder itself, or the one in it, that holds a file or folder of the given name.
+
+    :param folder: the folder that the user named.
+    :param names: paths relative to the folder sought, such as ``"AudioWAV"`` or ``"wiki_image_text/raw_features.mat"``; the first
+        that exists answers.
+    :param what: what is sought, for the message.
+    :returns: the path of the name that was found.
+    :raises InputError: when there is no such folder, or it holds none of the names.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is {'no folder' if folder.exists() else 'not there'}: name the folder that holds {what}")
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise InputError(f"{folder} does not hold {what}: {' or '.join(names)} is needed there")
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that a pattern matches, sorted by their path; hidden ones are left out.
+
+    :raises InputError: when the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror or error})") from None
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Return a file's content.
+
+    :param what: what it is, for the message, such as ``"recording"``.
+    :raises Damaged: when the file is missing, empty, unreadable or an HTML page.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise Damaged(f"{what} {path} is missing") from None
+    except OSError as error:
+        raise Damaged(f"{what} {path} cannot be read ({error.strerror or error})") from None
+    if not content:
+        raise Damaged(f"{what} {path} is empty: get it anew")
+    if is_html(content):
+        raise Damaged(_html(what, path))
+    return content
+
+
+def unusable(path: Path, what: str, reason: object = "") -> Damaged:
+    """Return the error for a file that a library could not read, whose text may name the true reason: an HTML page saved as data.
+
+    :param reason: what the library said.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        head = b""
+    if is_html(head):
+        return Damaged(_html(what, path))
+    said = " ".join(str(reason).split()).replace(f"'{path}'", "it").replace(str(path), "it")
+    return Damaged(f"{what} {path} is cut short or damaged{f' ({said})' if said else ''}: get it anew")
+
+
+def is_html(content: bytes) -> bool:
+    """Tell whether a file's beginning is that of an HTML page: what servers send where they refuse a download.
+
+    >>> is_html(b"<!DOCTYPE html><html>"), is_html(b"RIFF")
+    (True, False)
+    """
+    head = content[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return head.startswith((b"<!doctype html", b"<html"))
+
+
+def _html(what: str, path: Path) -> str:
+    return f"{what} {path} is an HTML page, not data: the download was refused or asks for a login; get it anew"
