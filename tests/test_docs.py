@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from equimodal.cli import compare, main, rates
+from equimodal.cli import compare, data, main, rates
 from equimodal.cli.commands import make_parser
 from equimodal.cli.parser import no_more
 from equimodal.cli.train import configuration, read_config
@@ -202,11 +202,16 @@ def check_command(words):
         modalities = datasets.get(resolve(asked["config"])["dataset"]["name"]).modalities
         make_plan(method_names(asked["methods"]), asked["options"], modalities, {UNIMODAL_RATES: dict.fromkeys(modalities, 0.1)})
         return
+    if words[0] == "data":
+        wanted = data.asked(arguments, extra)
+        if wanted.action == "show":
+            assert main(words) == 0
+        else:
+            wanted.dataset()
+        return
     no_more(extra, arguments.parser)
-    if words[0] == "methods" or words == ["data"] or (words[0] == "data" and words[1] != "fetch"):
+    if words[0] == "methods":
         assert main(words) == 0
-    elif words[0] == "data":
-        datasets.get(words[2])
 
 
 @with_blocks(*SHELLS)

@@ -114,7 +114,9 @@ _CHECKS: dict[str, Callable[[Tensor, str, int | None], None]] = {
 
 TASKS = {
     "single-label": Task("single-label", single_label_loss, ("accuracy", "macro_f1", "micro_f1", "mean_average_precision")),
-    "multilabel": Task("multilabel", multilabel_loss, ("micro_f1", "macro_f1", "mean_average_precision", "accuracy")),
+    "multilabel": Task(
+        "multilabel", multilabel_loss, ("micro_f1", "macro_f1", "weighted_f1", "samples_f1", "mean_average_precision", "accuracy")
+    ),
     "regression": Task("regression", regression_loss, ("r2",)),
 }
 

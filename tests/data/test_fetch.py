@@ -2,8 +2,10 @@
 
 import functools
 import gzip
+import hashlib
 import http.server
 import io
+import logging
 import threading
 import wave
 import zipfile
@@ -13,7 +15,7 @@ import pytest
 
 from equimodal.data import downloads, fsdd, mnist
 from equimodal.data.avdigits import AVDigits
-from equimodal.data.downloads import cache_dir, download
+from equimodal.data.downloads import cache_dir, check_hash, download
 from equimodal.errors import InputError
 
 pytest.importorskip("pooch")
@@ -175,6 +177,95 @@ def test_it_is_tried_again(server, tmp_path):
     download([f"{server.address}/file"], tmp_path / "into" / "file", prepare, attempts=3)
     assert (tmp_path / "into" / "file").read_text() == "content"
     assert left_in(tmp_path / "into") == ["file"]
+
+
+@pytest.mark.parametrize("form", ["{sha256}", "sha256:{sha256}", "md5:{md5}", "{md5}", "SHA256:{sha256_capital}"])
+def test_a_file_of_the_known_checksum_is_kept_as_it_is(server, tmp_path, form):
+    content = bytes(range(256)) * 10
+    (server.folder / "file").write_bytes(content)
+    digests = {"sha256": hashlib.sha256(content).hexdigest(), "md5": hashlib.md5(content, usedforsecurity=False).hexdigest()}
+    known = form.format(**digests, sha256_capital=digests["sha256"].upper())
+    download([f"{server.address}/file"], tmp_path / "into" / "file", known_hash=known)
+    assert (tmp_path / "into" / "file").read_bytes() == content
+    check_hash(tmp_path / "into" / "file", known)
+
+
+def test_a_wrong_checksum_is_told_with_both_and_leaves_nothing_behind(server, tmp_path):
+    (server.folder / "file").write_text("altered")
+    wrong, right = hashlib.sha256(b"altered").hexdigest(), hashlib.sha256(b"original").hexdigest()
+    with pytest.raises(InputError, match=rf"wrong checksum: what the server sent has sha256 {wrong}, expected {right}") as caught:
+        download([f"{server.address}/file"], tmp_path / "into" / "file", known_hash=right, attempts=2)
+    assert "\n" not in str(caught.value)
+    assert left_in(tmp_path / "into") == []
+    assert len(server.asked) == 2
+
+
+def test_a_checksum_sorts_out_the_mirror_that_has_the_file(server, tmp_path):
+    (server.folder / "old").write_text("altered")
+    (server.folder / "new").write_text("original")
+    known = hashlib.sha256(b"original").hexdigest()
+    download([f"{server.address}/old", f"{server.address}/new"], tmp_path / "into" / "file", known_hash=known)
+    assert (tmp_path / "into" / "file").read_text() == "original"
+
+
+def test_a_file_on_disk_is_held_against_its_checksum(tmp_path):
+    (tmp_path / "file").write_text("altered")
+    with pytest.raises(InputError, match=r"^wrong checksum: .*/file has md5 \w{32}, expected 0{32}$"):
+        check_hash(tmp_path / "file", "md5:" + "0" * 32)
+    with pytest.raises(InputError, match="cannot be read"):
+        check_hash(tmp_path / "absent", "0" * 64)
+    with pytest.raises(InputError, match="'crc:1' is neither a sha256 nor an md5"):
+        check_hash(tmp_path / "file", "crc:1")
+
+
+def test_a_web_page_instead_of_data_is_named(server, tmp_path):
+    (server.folder / "file.zip").write_text("<!DOCTYPE html><title>Sign in</title>")
+    with pytest.raises(InputError, match=r"sent an HTML page instead: it refuses the download or asks for a login"):
+        download([f"{server.address}/file.zip"], tmp_path / "into" / "file.zip", attempts=1)
+    assert left_in(tmp_path / "into") == []
+    # A page that is wanted is welcome.
+    (server.folder / "index.html").write_text("<!DOCTYPE html><title>List</title>")
+    download([f"{server.address}/index.html"], tmp_path / "into" / "index.html", attempts=1)
+    assert left_in(tmp_path / "into") == ["index.html"]
+
+
+def test_a_connection_that_breaks_is_tried_again(tmp_path):
+    """The server promises more than it sends, once."""
+    answers = [b"half", b"halfwhole"]
+
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(answers.pop(0))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Broken) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        download([f"http://127.0.0.1:{running.server_port}/file"], tmp_path / "file")
+        running.shutdown()
+        thread.join()
+    assert (tmp_path / "file").read_bytes() == b"halfwhole"
+    assert answers == []
+
+
+def test_how_far_a_large_file_is_goes_to_the_log(server, tmp_path, caplog):
+    (server.folder / "large").write_bytes(bytes(8 * 2**20))
+    (server.folder / "small").write_bytes(bytes(1000))
+    caplog.set_level(logging.DEBUG, "equimodal.data.downloads")
+    download([f"{server.address}/small"], tmp_path / "small")
+    assert not [record for record in caplog.records if hasattr(record, "progress")]
+    download([f"{server.address}/large"], tmp_path / "large")
+    steps = [record for record in caplog.records if hasattr(record, "progress")]
+    read = [record.getMessage() for record in steps if record.levelno == logging.INFO]
+    assert read == [f"{percent} % of 8 MB" for percent in range(10, 101, 10)]
+    assert [done for done, _ in (record.progress for record in steps)] == sorted(record.progress[0] for record in steps)
+    assert steps[-1].progress == (8 * 2**20, 8 * 2**20)
+    assert len(steps) == 100
 
 
 def test_a_stopped_fetch_leaves_the_old_file(server, tmp_path):

@@ -290,7 +290,8 @@ def test_the_test_split_may_be_left_out():
 def test_other_tasks_learn(task, metric, method):
     data = splits(task, sizes=(200, 60, 60))
     finished = run(data=data, task=task, metric=metric, method=method, epochs=15, optimizer=functools.partial(torch.optim.Adam, lr=0.02))
-    names = {"multilabel": ["micro_f1", "macro_f1", "mean_average_precision", "accuracy"], "regression": ["r2"]}[task]
+    multilabel = ["micro_f1", "macro_f1", "weighted_f1", "samples_f1", "mean_average_precision", "accuracy"]
+    names = {"multilabel": multilabel, "regression": ["r2"]}[task]
     assert finished.result["metric"] == (metric or names[0])
     assert list(finished.result["metrics"]["test"]["audio"]) == names
     assert finished.result["scores"]["test"]["multimodal"] > 0.5

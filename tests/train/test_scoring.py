@@ -57,7 +57,9 @@ def by_scikit_learn(task, logits, targets):
         positives = targets
     columns = [column for column in range(logits.shape[1]) if positives[:, column].any()]
     precisions = [average_precision_score(positives[:, column], logits[:, column]) for column in columns]
+    averages = ("weighted", "samples") if task == "multilabel" else ()
     return {
+        **{f"{average}_f1": f1_score(targets, predicted, average=average, zero_division=0) for average in averages},
         "accuracy": accuracy_score(targets, predicted),
         "macro_f1": f1_score(targets, predicted, average="macro", zero_division=0),
         "micro_f1": f1_score(targets, predicted, average="micro", zero_division=0),
@@ -99,6 +101,23 @@ def test_a_head_without_any_sample_has_no_score(task):
     scores = scored(task, logits, targets, {"audio": torch.zeros(61, dtype=torch.bool)}, (61,))
     assert all(math.isnan(value) for value in scores["audio"].values())
     assert all(math.isfinite(value) for value in scores["image"].values())
+
+
+def test_labels_of_a_sample_that_has_and_is_given_none_count_as_wrong():
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    logits = dict.fromkeys(HEADS, targets - 0.5)
+    assert scored("multilabel", logits, targets, {}, (1, 1), ("samples_f1",))["image"] == {"samples_f1": 0.5}
+    assert f1_score(targets, (logits["image"] > 0).int(), average="samples", zero_division=0) == 0.5
+
+
+def test_weighted_f1_counts_frequent_labels_more():
+    targets = torch.zeros(40, 2)
+    targets[:30, 0] = 1
+    targets[30:, 1] = 1
+    logits = dict.fromkeys(HEADS, torch.tensor([1.0, -1.0]).expand(40, 2))
+    scores = scored("multilabel", logits, targets, {}, (13, 27), ("weighted_f1", "macro_f1"))["audio"]
+    f1 = 2 * 30 / (2 * 30 + 10)
+    assert scores == pytest.approx({"weighted_f1": f1 * 0.75, "macro_f1": f1 / 2})
 
 
 def test_micro_f1_of_single_labels_is_their_accuracy():

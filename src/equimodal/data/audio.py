@@ -1,16 +1,101 @@
-"""From a waveform to the pictures that the audio encoders see: log-mel spectrograms and MFCC."""
+"""From a recording to the pictures that the audio encoders see: waveforms, spectrograms, log-mel spectrograms and MFCC."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from equimodal.data.originals import read_bytes, unusable
+from equimodal.errors import require
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["centred", "log_mel", "mel_filterbank", "mfcc"]
+__all__ = ["centred", "log_mel", "log_spectrogram", "mel_filterbank", "mfcc", "read_sound", "repeated", "resampled"]
+
+_UNKNOWN_LENGTH = 0x7FFF0000
+"""Lengths from here on in a wave file's header mean that its writer, a pipe, did not know."""
+
+
+def read_sound(path: Path, *, what: str = "recording") -> tuple[NDArray[Any], int]:
+    """Read a recording: WAV, FLAC, Ogg, MP3 and what else libsndfile knows; several channels are averaged.
+
+    :param path: the file.
+    :param what: what it is, for the message.
+    :returns: ``[samples]``, float32, from -1 to 1 where the file holds whole numbers, and the sample rate in hertz.
+    :raises Damaged: when the file is missing, no recording, without a sample, shorter than it announces, or holds NaN or infinity.
+    """
+    soundfile = require("soundfile", extra="media")
+    numpy = require("numpy", extra="data")
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            heard = file.read(dtype="float32", always_2d=True)
+            rate, announced, account = int(file.samplerate), int(file.frames), str(file.extra_info)
+    except (soundfile.SoundFileError, OSError) as error:
+        read_bytes(path, what)  # missing, empty or an HTML page: it says so itself
+        reason = re.sub(r"^Error (opening '.*': |: )", "", str(error))
+        raise unusable(path, what, reason) from None
+    # libsndfile reads a wave file that was cut short without complaint; its account of the file tells.
+    length = re.search(r"^data : (\d+) \(should be (\d+)\)", account, re.MULTILINE)
+    if length and int(length[2]) < int(length[1]) < _UNKNOWN_LENGTH:
+        raise unusable(path, what, f"{length[2]} of {length[1]} bytes of sound")
+    if not len(heard) or len(heard) < announced:
+        raise unusable(path, what, f"{len(heard)} samples of {announced}" if announced else "no sound in it")
+    if not numpy.isfinite(heard).all():
+        raise unusable(path, what, "a value is NaN or infinite")
+    sound: NDArray[Any] = heard[:, 0] if heard.shape[1] == 1 else heard.mean(axis=1)
+    return sound, rate
+
+
+def resampled(sound: NDArray[Any], rate: int, wanted: int) -> NDArray[Any]:
+    """Return a recording at another sample rate, by SciPy's polyphase filter.
+
+    :param sound: ``[samples]``, float32.
+    :param rate: its sample rate in hertz.
+    :param wanted: the sample rate wanted.
+    :returns: ``[ceil(samples · wanted / rate)]``, float32.
+    """
+    if rate == wanted:
+        return sound
+    common = math.gcd(rate, wanted)
+    other: NDArray[Any] = require("scipy.signal", extra="media").resample_poly(sound, wanted // common, rate // common)
+    return other.astype("float32", copy=False)
+
+
+def repeated(sound: NDArray[Any], samples: int) -> NDArray[Any]:
+    """Return the beginning of a recording; one that is too short starts over until it is long enough.
+
+    :param sound: ``[length]``, at least one.
+    :param samples: the length wanted.
+    :returns: ``[samples]``.
+    """
+    numpy = require("numpy", extra="data")
+    filled: NDArray[Any] = numpy.resize(sound, samples)
+    return filled
+
+
+def log_spectrogram(sound: NDArray[Any], rate: int, *, window: int = 512, overlap: int = 353, offset: float = 1e-7) -> NDArray[Any]:
+    """Return the natural logarithm of SciPy's spectrogram with its own defaults: power density, Tukey window of 0.25, mean removed.
+
+    Three seconds at 16 kHz give 257 × 299.
+
+    :param sound: ``[samples]``, float32.
+    :param rate: its sample rate in hertz.
+    :param window: length of a frame in samples.
+    :param overlap: how many samples a frame shares with the one before.
+    :param offset: what is added before the logarithm, so that silence is ``log(offset)``.
+    :returns: ``[window // 2 + 1, (samples - overlap) // (window - overlap)]`` (frequencies from low to high, times), float32.
+    """
+    numpy = require("numpy", extra="data")
+    power = require("scipy.signal", extra="media").spectrogram(sound, rate, nperseg=window, noverlap=overlap)[2]
+    logarithm: NDArray[Any] = numpy.log(power + numpy.float32(offset))
+    return logarithm
 
 
 def centred(waveform: Tensor, samples: int) -> Tensor:

@@ -52,7 +52,7 @@ def read_bytes(path: Path, what: str) -> bytes:
     """Return a file's content.
 
     :param what: what it is, for the message, such as ``"recording"``.
-    :raises Damaged: when the file is missing, empty, unreadable or an HTML page.
+    :raises Damaged: when the file is missing, empty or unreadable, an HTML page or a pointer of Git LFS.
     """
     try:
         content = path.read_bytes()
@@ -62,13 +62,13 @@ def read_bytes(path: Path, what: str) -> bytes:
         raise Damaged(f"{what} {path} cannot be read ({error.strerror or error})") from None
     if not content:
         raise Damaged(f"{what} {path} is empty: get it anew")
-    if is_html(content):
-        raise Damaged(_html(what, path))
+    if instead := _in_its_place(content):
+        raise Damaged(f"{what} {path} is {instead}")
     return content
 
 
 def unusable(path: Path, what: str, reason: object = "") -> Damaged:
-    """Return the error for a file that a library could not read, whose text may name the true reason: an HTML page saved as data.
+    """Return the error for a file that a library could not read, which may be another thing in its place, such as an HTML page.
 
     :param reason: what the library said.
     """
@@ -77,8 +77,8 @@ def unusable(path: Path, what: str, reason: object = "") -> Damaged:
             head = file.read(_HEAD)
     except OSError:
         head = b""
-    if is_html(head):
-        return Damaged(_html(what, path))
+    if instead := _in_its_place(head):
+        return Damaged(f"{what} {path} is {instead}")
     said = " ".join(str(reason).split()).replace(f"'{path}'", "it").replace(str(path), "it")
     return Damaged(f"{what} {path} is cut short or damaged{f' ({said})' if said else ''}: get it anew")
 
@@ -93,5 +93,10 @@ def is_html(content: bytes) -> bool:
     return head.startswith((b"<!doctype html", b"<html"))
 
 
-def _html(what: str, path: Path) -> str:
-    return f"{what} {path} is an HTML page, not data: the download was refused or asks for a login; get it anew"
+def _in_its_place(content: bytes) -> str | None:
+    """Return what stands where a file should be, from its beginning, if it is one of the usual things."""
+    if is_html(content):
+        return "an HTML page, not data: the download was refused or asks for a login; get it anew"
+    if content.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself: run 'git lfs pull' in the clone that it came with"
+    return None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import equimodal
 from equimodal._files import write_whole
-from equimodal.errors import InputError, require
+from equimodal.errors import InputError
 from equimodal.report import prose
 from equimodal.report.figures import figure_to_svg, learning_curves, learning_dynamics
 from equimodal.report.page_runs import describe_groups, describe_runs
 from equimodal.report.records import RunRecord, checked_modalities
+from equimodal.report.rendering import rendered
 from equimodal.report.table import group_rows
 from equimodal.report.words import clean
 
@@ -100,12 +100,7 @@ def render_report(
         "groups": describe_groups(runs, names),
         "version": equimodal.__version__,
     }
-    jinja = require("jinja2", extra="plots")
-    source = resources.files("equimodal.report").joinpath("templates/page.html.j2").read_text(encoding="utf-8")
-    environment = jinja.Environment(
-        autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return str(environment.from_string(source).render(content))
+    return rendered("page.html.j2", content)
 
 
 def _figures(runs: Sequence[RunRecord], modalities: Sequence[str], tau: float | None) -> list[dict[str, str]]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer", "average_precision"]
 
+_UNIT = 2**40
+"""What an F1 of 1 counts for one sample: fine enough for twelve digits, and for eight million samples in 64 bits."""
+
 
 class Scorer:
     """Counts the predictions of all heads and computes their metrics.
@@ -31,6 +34,8 @@ class Scorer:
     - ``macro_f1``: F1 = 2 tp / (2 tp + fp + fn) averaged over classes, as scikit-learn: classes that neither occur nor are predicted
       are left out (single-label) or count as 0 (multilabel).
     - ``micro_f1``: F1 of the counts summed over classes; equals accuracy for single-label targets.
+    - ``weighted_f1`` (multilabel): F1 averaged over labels, each weighted with the number of samples that have it.
+    - ``samples_f1`` (multilabel): F1 of each sample's labels, averaged over samples; 0 for one that has none and is given none.
     - ``mean_average_precision``: average precision of each class against the rest, over the classes that occur.
     - ``r2``: 1 − residual / total sum of squares, averaged over outputs; an output whose targets are all equal counts as 0, or 1 where it
       is predicted without error, as in scikit-learn.
@@ -90,13 +95,19 @@ class Scorer:
         self._counts.view(-1).index_add_(0, cells.view(-1), ones.view(-1))
 
     def _count_labels(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        """Return ``[heads, 4, labels]``: true positives, false positives, false negatives, and samples with every label right."""
+        """Count by label: ``[heads, 5, labels]``.
+
+        True positives, false positives, false negatives; and, equal for all labels, samples with every label right and their summed F1.
+        """
         predicted, actual = logits > 0, (targets > 0.5).expand_as(logits)
         right = (predicted == actual).all(dim=2, keepdim=True).expand_as(logits)
         cells = torch.stack([predicted & actual, predicted & ~actual, ~predicted & actual, right], dim=1)
+        f1 = 2.0 * cells[:, 0].sum(dim=2).double() / (predicted.sum(dim=2) + actual.sum(dim=2)).clamp(min=1)
         if weights is not None:
-            cells = cells & weights[:, None, :, None]
-        return cells.sum(dim=2)
+            cells, f1 = cells & weights[:, None, :, None], f1 * weights
+        # Added up in whole numbers, so that the sum does not depend on how the samples were divided.
+        shares = (f1 * _UNIT).round().long().sum(dim=1)[:, None, None].expand(-1, 1, cells.shape[3])
+        return torch.cat([cells.sum(dim=2), shares], dim=1)
 
     def _count_errors(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         """Return ``[heads, 4, outputs]``: samples, sum and sum of squares of the targets, and of squared errors."""
@@ -131,8 +142,15 @@ class Scorer:
             constant = torch.where(errors > 0, 0.0, 1.0).to(errors.dtype)
             return {"r2": float(torch.where(variation > 1e-12 * squares, 1.0 - errors / variation, constant).mean())}
         if self.task.name == "multilabel":
-            hits, extra, missed, right = counts
-            return {**_f1(hits, extra, missed, every_class=True), "accuracy": float(right[0]) / samples if samples else math.nan}
+            hits, extra, missed, right, shares = counts
+            support = hits + missed
+            f1 = 2 * hits / (hits + extra + support).clamp(min=1)
+            return {
+                **_f1(hits, extra, missed, every_class=True),
+                "weighted_f1": float((f1 * support).sum() / support.sum().clamp(min=1)),
+                "samples_f1": float(shares[0]) / _UNIT / samples if samples else math.nan,
+                "accuracy": float(right[0]) / samples if samples else math.nan,
+            }
         hits = counts.diagonal()
         f1 = _f1(hits, counts.sum(dim=0) - hits, counts.sum(dim=1) - hits, every_class=False)
         return {**f1, "accuracy": float(hits.sum()) / samples if samples else math.nan}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal._configurable import option_defaults
 from equimodal._files import FolderLock, write_whole
+from equimodal.data import archives
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.downloads import cache_dir
 from equimodal.data.preparation import manifest as manifests
@@ -95,7 +96,7 @@ class PreparedDataset(Dataset):
                 return self.prepare(data_dir)
             raise InputError(self._not_prepared(entry))
         prepared = Prepared(entry)
-        if data_dir is not None and (changed := self._changes(prepared, Path(data_dir))):
+        if data_dir is not None and (changed := self._changes(prepared, archives.opened(Path(data_dir), self.originals))):
             raise InputError(
                 f"the originals in {data_dir} have changed since {self.name} was prepared: {_some(changed)};"
                 f" prepare it again with: equimodal data prepare {self.name} --from {data_dir}{self._flags()}"
@@ -115,13 +116,13 @@ class PreparedDataset(Dataset):
         Killed at any moment, the same call goes on. Two processes at once: one prepares, the other waits and finds it done. Nothing stands
         under the final name before it is whole.
 
-        :param source: the folder of originals, only ever read.
+        :param source: the folder of originals, only ever read, or an archive of it, which is unpacked into the cache.
         :param skip_damaged: leave out samples whose files cannot be used, instead of refusing in the end; the manifest names them.
         :param workers: how many threads read; as many as there are processors, at most 8, when not given.
         :param on_progress: called with ``"samples"`` or ``"checksums"``, how many are done and how many there are.
         :raises InputError: when originals are missing, damaged or change meanwhile, or the disk is full; what is done stays.
         """
-        source, entry = Path(source), self.entry()
+        source, entry = archives.opened(Path(source), self.originals), self.entry()
         workers = workers or min(8, os.cpu_count() or 1)
         place = entry.parent / f".{entry.name}.lock"
         try:
@@ -137,20 +138,33 @@ class PreparedDataset(Dataset):
                 changed = ["the prepared set was damaged"] if found is None else self._changes(found, source)
                 if found is not None and not changed:
                     return found
+                logger.info("%s is prepared anew: %s", self.name, _some(changed))
             self._write(source, entry, skip_damaged, workers, on_progress or _silent)
             return Prepared(entry, changed, made=True)
         finally:
             lock.release()
 
-    def verify(self, data_dir: Path | None = None) -> Path:
+    def fetch(self, data_dir: Path | None = None) -> Path:  # noqa: ARG002
+        """Download the original files, where a data set knows how.
+
+        :param data_dir: where to put them; the cache when not given.
+        :raises InputError: when they must be brought, saying from where.
+        """
+        raise InputError(
+            f"data set {self.name!r} is not fetched but brought: {self.obtain}; then run equimodal data prepare {self.name} --from FOLDER"
+        )
+
+    def verify(self, data_dir: Path | None = None, on_progress: Callable[[str, int, int], None] | None = None) -> Path:
         """Compute every checksum of the prepared set anew.
 
         :param data_dir: the originals, to compare them too.
+        :param on_progress: called with ``"checksums"``, how many are done and how many there are.
         :returns: the folder of the prepared set.
         :raises InputError: when a file, or an original, is not what it was.
         """
         prepared = self.opened(data_dir)
-        if damaged := manifests.damaged_outputs(prepared.folder, prepared.manifest):
+        show, files = on_progress or _silent, len(prepared.manifest["outputs"])
+        if damaged := manifests.damaged_outputs(prepared.folder, prepared.manifest, on_done=lambda done: show("checksums", done, files)):
             raise InputError(
                 f"{prepared.folder} is damaged: {_some(damaged)} {'has' if len(damaged) == 1 else 'have'} the wrong checksum;"
                 " remove the folder and prepare the data set again"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,15 +18,7 @@ __all__ = ["FORMAT", "MANIFEST", "changes", "checksums", "damaged_outputs", "key
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-_LIBRARIES = {
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "PIL": "pillow",
-    "soundfile": "soundfile",
-    "av": "av",
-    "h5py": "h5py",
-    "tokenizers": "tokenizers",
-}
+_LIBRARIES = ("numpy", "scipy", "pillow", "soundfile", "av", "h5py", "pyarrow", "tokenizers", "torch")
 
 Stamps = Mapping[str, Sequence[int]]
 """Size in bytes and time of the last change in nanoseconds, by path relative to the folder of originals."""
@@ -95,9 +87,12 @@ def changes(manifest: Mapping[str, Any], folder: Path, now: Stamps) -> list[str]
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of what took part in a preparation."""
-    loaded = {name: importlib.metadata.version(package) for name, package in _LIBRARIES.items() if name in sys.modules}
-    return {"equimodal": __version__, **loaded}
+    """Return the versions of what may take part in a preparation, as far as it is installed."""
+    found = {"equimodal": __version__}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def read_manifest(entry: Path) -> dict[str, Any]:
@@ -123,8 +118,8 @@ def read_manifest(entry: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def damaged_outputs(entry: Path, manifest: Mapping[str, Any], workers: int = 2) -> list[str]:
+def damaged_outputs(entry: Path, manifest: Mapping[str, Any], workers: int = 2, on_done: Callable[[int], None] | None = None) -> list[str]:
     """Return the names of the outputs whose content is not what was written."""
     outputs = manifest["outputs"]
-    found = checksums(entry, list(outputs), workers)
+    found = checksums(entry, list(outputs), workers, on_done)
     return [name for name, digest in found.items() if digest != outputs[name]["sha256"]]
