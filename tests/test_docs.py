@@ -78,6 +78,7 @@ def file_of(block):
 def write_files(tmp_path, monkeypatch):
     """Return a function that writes the files of a page into an empty folder, from where they can be imported."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(tmp_path)
     written = []
 

@@ -6,8 +6,11 @@ import pytest
 from equimodal.data import Dataset, datasets
 from equimodal.errors import InputError
 
+# What `own` holds is told by the file that describes it, which the object needs.
+NAMES = [name for name in datasets.names() if name != "own"]
 
-@pytest.mark.parametrize("name", datasets.names())
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_data_set_tells_what_it_is(name):
     cls = datasets.get(name)
     assert cls.name == name
@@ -20,7 +23,7 @@ def test_every_data_set_tells_what_it_is(name):
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
-@pytest.mark.parametrize("name", datasets.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_repr_makes_an_equal_data_set(name):
     cls = datasets.get(name)
     assert eval(repr(cls()), {cls.__name__: cls}) == cls()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from equimodal.cli.options import merge
 from equimodal.cli.parser import WIDTH, Parser, count, cut, folder, number, say
 from equimodal.cli.rates import add_search, show_candidates
+from equimodal.cli.steps import data_steps
 from equimodal.cli.train import PARTS, add_settings, changes_from, over_file
 from equimodal.errors import InputError
 
@@ -91,17 +92,18 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     if isinstance(threads, int) and arguments.workers * threads > cores > 1:
         busy = f"note: {arguments.workers} processes of {threads} thread{'s' if threads != 1 else ''} on {cores} cores slow each other down"
         say(textwrap.fill(busy, WIDTH))
-    compared = compare(
-        wanted.pop("config"),
-        **wanted,
-        out=arguments.out,
-        rates=RATES if arguments.rates is None else arguments.rates,
-        workers=arguments.workers,
-        data_dir=arguments.data_dir,
-        cache=arguments.cache,
-        on_rate=show_candidates(),
-        on_run=_show_runs(),
-    )
+    with data_steps():
+        compared = compare(
+            wanted.pop("config"),
+            **wanted,
+            out=arguments.out,
+            rates=RATES if arguments.rates is None else arguments.rates,
+            workers=arguments.workers,
+            data_dir=arguments.data_dir,
+            cache=arguments.cache,
+            on_rate=show_candidates(),
+            on_run=_show_runs(),
+        )
     say(f"\n{compared}\n\nreport: {arguments.out / 'report.html'}")
     return 1 if compared.failures else 0
 

@@ -42,7 +42,7 @@ def prepare(wanted: Wanted) -> None:
     dataset, source, out = wanted.dataset(), wanted.path("from"), wanted.path("out")
     if not isinstance(dataset, PreparedDataset):
         raise InputError(_instead(dataset))
-    if source is None:
+    if (source := source or dataset.home()) is None:
         raise InputError(f"data prepare {wanted.name} needs --from FOLDER, or an archive, with its originals; {dataset.obtain}")
     prepared = _prepared(dataset, source, skip_damaged=wanted.flags.get("skip_damaged", False), workers=wanted.flags.get("workers"))
     if not prepared.made:

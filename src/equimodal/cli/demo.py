@@ -10,6 +10,7 @@ from typing import Any
 
 from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, number, say, whole_number
 from equimodal.cli.progress import show_epochs
+from equimodal.cli.steps import data_steps
 from equimodal.errors import InputError, require
 
 __all__ = ["add_parser"]
@@ -57,7 +58,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
         "optimizer": {"name": "Adam", "lr": arguments.lr},
     }
     resolve(shared)
-    data = load_data(shared, arguments.data_dir)
+    with data_steps():
+        data = load_data(shared, arguments.data_dir)
     modalities = data[0].modalities
     plan: dict[str, dict[str, Any]] = {f"unimodal-{modality}": {"name": "unimodal", "modality": modality} for modality in modalities}
     plan |= {name: {"name": name} for name in ("vanilla", "joint", "miles")}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from equimodal.cli.parser import WIDTH, Parser, count, cut, folder, say
+from equimodal.cli.steps import data_steps
 from equimodal.cli.train import PARTS, add_settings, changes_from, over_file
 from equimodal.errors import InputError
 
@@ -79,14 +80,15 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     from equimodal.study import unimodal_rates
     from equimodal.study.search import RATES
 
-    found = unimodal_rates(
-        config,
-        rates=RATES if arguments.rates is None else arguments.rates,
-        data_dir=arguments.data_dir,
-        cache=arguments.cache,
-        on_run=show_candidates(),
-        workers=arguments.workers,
-    )
+    with data_steps():
+        found = unimodal_rates(
+            config,
+            rates=RATES if arguments.rates is None else arguments.rates,
+            data_dir=arguments.data_dir,
+            cache=arguments.cache,
+            on_run=show_candidates(),
+            workers=arguments.workers,
+        )
     say("\n".join(_table(found)))
     for line in (*found.warnings, _cost(found)):
         say(textwrap.fill(line, WIDTH, break_on_hyphens=False))

@@ -6,12 +6,14 @@ import logging
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from equimodal.cli.parser import WIDTH, say
 
-__all__ = ["Listener", "Steps"]
+__all__ = ["Listener", "Steps", "data_steps"]
 
 _REST = 0.1
 _WORTH_GUESSING = 3.0
@@ -101,7 +103,8 @@ class Listener(logging.Handler):
         """Show a record."""
         progress: tuple[int, int] | None = getattr(record, "progress", None)
         if progress is not None:
-            self.steps.show("download", *progress, "bytes")
+            what = getattr(record, "what", None)
+            self.steps.show(what or "download", *progress, "" if what else "bytes")
         elif record.levelno >= logging.INFO:
             said = textwrap.wrap(record.getMessage(), WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
             self.steps.say("\n".join(said))
@@ -115,3 +118,10 @@ class Listener(logging.Handler):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.logger.removeHandler(self)
         self.logger.setLevel(self._before)
+
+
+@contextmanager
+def data_steps() -> Iterator[None]:
+    """Show what is done to data within a ``with`` block, such as preparing them on first use."""
+    with Steps() as steps, Listener("equimodal.data", steps):
+        yield

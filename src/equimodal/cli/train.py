@@ -6,12 +6,14 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from equimodal.cli.options import dotted_options, merge, value_of
 from equimodal.cli.parser import Parser, count, folder, number, say, whole_number
 from equimodal.cli.progress import show_epochs
+from equimodal.cli.steps import data_steps
 from equimodal.errors import InputError, require
 
 __all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file", "read_config"]
@@ -132,7 +134,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     config = resolve(wanted)
     with joined_processes():
         first = processes.rank() == 0
-        data = load_data(config, arguments.data_dir)
+        with data_steps() if first else nullcontext():
+            data = load_data(config, arguments.data_dir)
         modalities = data[0].modalities
         method, dataset, metric = config["method"], config["dataset"]["name"], config["metric"]
         title = f"{method['name']} on {dataset}, seed {config['seed']}; validation {metric} in percent"

@@ -2,7 +2,7 @@
 
 >>> from equimodal.data import datasets
 >>> datasets.names()
-['avdigits', 'digits-av']
+['avdigits', 'cremad', 'digits-av', 'fashion-image-text', 'luma', 'mmimdb', 'own', 'smnist', 'utd-mhad', 'wiki-image-text']
 >>> splits = datasets.get("digits-av")().load()
 >>> len(splits.train), len(splits.val), len(splits.test)
 (1100, 300, 397)
@@ -18,12 +18,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from equimodal.data.base import Dataset, Splits
     from equimodal.data.batch import Batch
+    from equimodal.data.hugging_face import from_hugging_face
     from equimodal.data.registry import datasets
+    from equimodal.data.samples import Samples, as_samples
     from equimodal.data.tensors import TensorSet
 
-__all__ = ["Batch", "Dataset", "Splits", "TensorSet", "datasets"]
+__all__ = ["Batch", "Dataset", "Samples", "Splits", "TensorSet", "as_samples", "datasets", "from_hugging_face"]
 
-_MODULES = {"Batch": "batch", "Dataset": "base", "Splits": "base", "TensorSet": "tensors", "datasets": "registry"}
+_MODULES = {
+    "Batch": "batch",
+    "Dataset": "base",
+    "Samples": "samples",
+    "Splits": "base",
+    "TensorSet": "tensors",
+    "as_samples": "samples",
+    "datasets": "registry",
+    "from_hugging_face": "hugging_face",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from equimodal import processes
 from equimodal.data.augment import Augmentations, augmented
 from equimodal.data.batch import Batch, map_tensors
+from equimodal.data.samples import fetched, joined
 from equimodal.data.tensors import TensorSet
-from equimodal.errors import InputError, first_line
+from equimodal.errors import InputError
 from equimodal.train.seeds import derived_seed
 
 __all__ = ["Check", "Share", "Source", "as_batch", "length", "make_source"]
@@ -208,13 +209,8 @@ def _free_memory(device: torch.device) -> int | None:
 class _DatasetSource(_IndexedSource):
     def select(self, which: Tensor | slice) -> Batch:
         numbers = range(len(self.data))[which] if isinstance(which, slice) else which.tolist()
-        samples = [self.data[number] for number in numbers]
-        parts = [(dict(item.inputs), item.targets, dict(item.present)) if isinstance(item, Batch) else item for item in samples]
-        try:
-            joined = default_collate(parts)
-        except (TypeError, RuntimeError, KeyError) as error:
-            raise InputError(f"samples of the {self.name} split cannot be joined to a batch: {first_line(error)}") from None
-        batch = as_batch(joined, self.name, self.check)
+        samples = fetched(self.data, list(numbers))
+        batch = as_batch(joined(samples, f"samples of the {self.name} split"), self.name, self.check)
         return dataclasses.replace(batch, indices=torch.as_tensor(list(numbers))).to(self.device)
 
 

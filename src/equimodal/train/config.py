@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from equimodal._configurable import matches
 from equimodal.data import datasets
 from equimodal.data.augment import make_augmentations
+from equimodal.data.samples import as_samples
 from equimodal.errors import InputError, nearest
 from equimodal.groups import modality_groups, modality_modules
 from equimodal.nn import JointFusion
@@ -212,7 +213,7 @@ def _resolve_groups(groups: Any, modalities: tuple[str, ...], optimizer_type: ty
 def load_data(config: Mapping[str, Any], data_dir: Path | None = None) -> tuple[Dataset, Splits]:
     """Return the data set of a configuration and its splits."""
     dataset = made(config, "dataset", datasets)
-    return dataset, dataset.load(data_dir)
+    return dataset, as_samples(dataset.load(data_dir))
 
 
 def train(

@@ -72,6 +72,10 @@ class PreparedDataset(Dataset):
         """
         raise NotImplementedError
 
+    def home(self) -> Path | None:
+        """Return the folder of originals where the data set itself knows it, so that nobody has to name it."""
+        return None
+
     def stored_options(self) -> dict[str, Any]:
         """Return the options that decide what is stored."""
         return {name: value for name, value in self.options().items() if name not in self.selecting}
@@ -93,7 +97,8 @@ class PreparedDataset(Dataset):
         entry = self.entry()
         if not entry.exists():
             if data_dir is not None:
-                return self.prepare(data_dir)
+                logger.info("preparing %s from %s, once", self.name, data_dir)
+                return self.prepare(data_dir, on_progress=_noted)
             raise InputError(self._not_prepared(entry))
         prepared = Prepared(entry)
         if data_dir is not None and (changed := self._changes(prepared, archives.opened(Path(data_dir), self.originals))):
@@ -291,6 +296,11 @@ class PreparedDataset(Dataset):
 
 def _silent(what: str, done: int, total: int) -> None:
     """Show nothing."""
+
+
+def _noted(what: str, done: int, total: int) -> None:
+    """Let whoever listens to the log know how far it is."""
+    logger.debug("%s: %d of %d", what, done, total, extra={"progress": (done, total), "what": what})
 
 
 def _whole(entry: Path) -> Prepared | None:
