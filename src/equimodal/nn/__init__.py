@@ -10,7 +10,7 @@ torch.Size([4, 27])
 Everything here needs torch alone; :class:`TransformersBackbone` imports transformers when one is built.
 """
 
-from equimodal.nn.encoders import MLP, ResNet, SequenceEncoder, Sequences, TransformersBackbone, make_encoder
+from equimodal.nn.encoders import MLP, ResNet, SequenceEncoder, Sequences, TextEncoder, TransformersBackbone, make_encoder
 from equimodal.nn.fusion import Additive, Concat, Fusion, Late, Sum, make_fusion
 from equimodal.nn.joint import JointFusion
 from equimodal.nn.prediction import Prediction, Routes, Transform
@@ -29,6 +29,7 @@ __all__ = [
     "SequenceEncoder",
     "Sequences",
     "Sum",
+    "TextEncoder",
     "Transform",
     "TransformersBackbone",
     "UnimodalModel",

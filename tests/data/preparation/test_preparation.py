@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from data.preparation.toy import Toy, write_originals
+from equimodal.data.originals import listed
 from equimodal.data.preparation import Stored
 from equimodal.data.preparation.writer import moments_of
 from equimodal.errors import InputError
@@ -89,6 +90,24 @@ def test_changed_originals_are_named_and_prepared_anew(cache, originals):
     assert prepared.changed == ["b_odd_021.bin is new", "b_odd_001.bin is gone", "a_even_000.bin has other content"]
     assert prepared.array("picture")[0].tolist() == [[[9, 9], [9, 9]]]
     assert len(Toy().load(originals).train) == 12
+
+
+class Nested(Toy):
+    """Finds its files in folders within, too."""
+
+    name = "nested"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def originals(self, folder):
+        return listed(folder, "**/*.bin")
+
+
+def test_it_does_not_matter_from_how_far_up_the_originals_are_named(cache, originals):
+    assert Nested().prepare(originals).made
+    assert not Nested().prepare(originals.parent).made
+    Nested().verify(originals.parent)
 
 
 def test_a_file_that_was_only_touched_is_unchanged(cache, originals):

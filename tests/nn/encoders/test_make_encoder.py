@@ -44,7 +44,7 @@ def test_takes_the_class_of_another_by_its_path(monkeypatch):
     ("spec", "message"),
     [
         ("resnet", "an encoder is described by a mapping"),
-        ({"depth": 6}, "has no name: give one of mlp, resnet, sequence, transformers under 'name'"),
+        ({"depth": 6}, "has no name: give one of mlp, resnet, sequence, text, transformers under 'name'"),
         ({"name": 6}, "has no name"),
         ({"name": "resnt", "depth": 6}, "unknown encoder 'resnt': did you mean 'resnet'"),
         ({"name": "resnet", "depth": 6, "channels": 1}, "encoder 'resnet' has no option 'channels': did you mean 'in_channels'"),

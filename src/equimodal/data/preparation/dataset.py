@@ -177,7 +177,14 @@ class PreparedDataset(Dataset):
         return prepared.folder
 
     def _changes(self, prepared: Prepared, source: Path) -> list[str]:
-        return manifests.changes(prepared.manifest, source, manifests.stamps(source, self.originals(source)))
+        folder, now = self._state(source)
+        return manifests.changes(prepared.manifest, folder, now)
+
+    def _state(self, source: Path) -> tuple[Path, dict[str, list[int]]]:
+        """Return the folder that holds all originals, and the size and time of each."""
+        originals = self.originals(source)
+        folder = manifests.common_folder(originals)
+        return folder, manifests.stamps(folder, originals)
 
     def _not_prepared(self, entry: Path) -> str:
         others = sorted(path.name for path in entry.parent.glob("*/manifest.json")) if entry.parent.exists() else []
@@ -195,18 +202,18 @@ class PreparedDataset(Dataset):
 
     def _write(self, source: Path, entry: Path, skip_damaged: bool, workers: int, on_progress: Callable[[str, int, int], None]) -> None:
         began = time.time()
-        before = manifests.stamps(source, self.originals(source))
+        folder, before = self._state(source)
         plan = self.plan(source)
         check_unique(plan.ids, f"{self.name} in {source}")
         partial = entry.parent / f".{entry.name}.partial"
-        rows = self._resumed(partial, source, plan, before)
+        rows = self._resumed(partial, folder, plan, before)
         rows.write(workers, lambda done, total: on_progress("samples", done, total))
         if rows.reasons and not skip_damaged:
             first, more = next(iter(rows.reasons.values())), len(rows.reasons) - 1
             others = f" (and {more} other{'s' if more > 1 else ''})" if more else ""
             raise InputError(f"{first}{others}; mend the files and run the same again, or leave them out with --skip-damaged")
-        digests = manifests.checksums(source, list(before), workers, lambda done: on_progress("checksums", done, len(before)))
-        if manifests.stamps(source, self.originals(source)) != before:
+        digests = manifests.checksums(folder, list(before), workers, lambda done: on_progress("checksums", done, len(before)))
+        if self._state(source) != (folder, before):
             raise InputError(f"the originals in {source} changed while {self.name} was being prepared: run the same again")
         self._finish(
             partial, plan, rows, {name: {"bytes": s, "modified_ns": m, "sha256": digests[name]} for name, (s, m) in before.items()}, began
@@ -220,7 +227,7 @@ class PreparedDataset(Dataset):
         else:
             partial.replace(entry)
 
-    def _resumed(self, partial: Path, source: Path, plan: Plan, before: Mapping[str, Sequence[int]]) -> Rows:
+    def _resumed(self, partial: Path, folder: Path, plan: Plan, before: Mapping[str, Sequence[int]]) -> Rows:
         """Return the rows as an earlier call left them, if it was to write the same."""
         sources = {name: list(stamp) for name, stamp in before.items()}
         state = {"plan": plan.digest(), "sources": sources}
@@ -239,7 +246,7 @@ class PreparedDataset(Dataset):
         rows = Rows(partial, plan)
         if goes_on and moved and plan.files is not None:
             rows.forget(
-                [row for row in range(len(plan.ids)) if any(path.relative_to(source).as_posix() in moved for path in plan.files(row))]
+                [row for row in range(len(plan.ids)) if any(path.relative_to(folder).as_posix() in moved for path in plan.files(row))]
             )
         free, needed = shutil.disk_usage(partial).free, rows.needed()
         if not goes_on and needed > free:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,14 +15,25 @@ from typing import Any
 from equimodal import __version__
 from equimodal.errors import InputError
 
-__all__ = ["FORMAT", "MANIFEST", "changes", "checksums", "damaged_outputs", "key_of", "libraries", "read_manifest", "stamps"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "changes",
+    "checksums",
+    "common_folder",
+    "damaged_outputs",
+    "key_of",
+    "libraries",
+    "read_manifest",
+    "stamps",
+]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 _LIBRARIES = ("numpy", "scipy", "pillow", "soundfile", "av", "h5py", "pyarrow", "tokenizers", "torch")
 
 Stamps = Mapping[str, Sequence[int]]
-"""Size in bytes and time of the last change in nanoseconds, by path relative to the folder of originals."""
+"""Size in bytes and time of the last change in nanoseconds, by path relative to the folder that holds all originals."""
 
 
 def key_of(name: str, version: int, options: Mapping[str, Any]) -> str:
@@ -30,8 +42,13 @@ def key_of(name: str, version: int, options: Mapping[str, Any]) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
+def common_folder(originals: Sequence[Path]) -> Path:
+    """Return the innermost folder that holds all originals: names relative to it are the same from wherever the originals were sought."""
+    return Path(os.path.commonpath([path.parent for path in originals]))
+
+
 def stamps(folder: Path, originals: Iterable[Path]) -> dict[str, list[int]]:
-    """Return size and time of the last change of every original.
+    """Return size and time of the last change of every original, by path relative to their :func:`common_folder`.
 
     :raises InputError: when one is gone.
     """

@@ -16,9 +16,10 @@ from equimodal.errors import InputError
 from equimodal.nn.encoders.mlp import MLP
 from equimodal.nn.encoders.resnet import ResNet
 from equimodal.nn.encoders.sequence import SequenceEncoder, Sequences
+from equimodal.nn.encoders.text import TextEncoder
 from equimodal.nn.encoders.transformers import TransformersBackbone
 
-__all__ = ["ENCODERS", "MLP", "ResNet", "SequenceEncoder", "Sequences", "TransformersBackbone", "make_encoder"]
+__all__ = ["ENCODERS", "MLP", "ResNet", "SequenceEncoder", "Sequences", "TextEncoder", "TransformersBackbone", "make_encoder"]
 
 ENCODERS: Registry[nn.Module] = Registry(__name__, nn.Module, "encoder")
 """The encoders that have a name: those of this package, and those of others by an entry point in the group ``equimodal.nn.encoders``."""
