@@ -15,7 +15,7 @@ from equimodal.data import TensorSet
 from equimodal.data.audio import read_sound
 from equimodal.data.avdigits import AVDigits
 from equimodal.data.cremad import CREMAD, EMOTIONS
-from equimodal.data.video import read_frame
+from equimodal.data.reading.video import read_frame
 from equimodal.errors import InputError
 from equimodal.tasks import get_task
 from equimodal.train.batches import make_source

@@ -157,7 +157,7 @@ def test_a_clone_without_its_large_files_is_told_before_anything_is_read(folder,
 
 
 def test_missing_folders_are_told_in_one_line(folder, tmp_path):
-    _refused(tmp_path / "none", "cannot be read \(No such file or directory\): name a folder or an archive of originals")
+    _refused(tmp_path / "none", r"cannot be read \(No such file or directory\): name a folder or an archive of originals")
     shutil.rmtree(folder / "VideoFlash")
     _refused(folder, "does not hold the pictures of CREMA-D: VideoFlash or Image-01-FPS is needed")
     _refused(folder, "VideoFlash is needed", pictures="video")

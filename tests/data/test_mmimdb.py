@@ -15,7 +15,7 @@ from data.mmimdb_copy import MEANS, PIECES, movies, poster_of, write_folder, wri
 from equimodal.data import mmimdb
 from equimodal.data.mmimdb import MMIMDb
 from equimodal.data.mmimdb_files import GENRES, Folder, Hdf5
-from equimodal.data.originals import Damaged
+from equimodal.data.reading.originals import Damaged
 from equimodal.errors import InputError
 
 NAMES = {"train": "train", "dev": "val", "test": "test"}

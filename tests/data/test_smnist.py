@@ -220,7 +220,7 @@ def test_missing_cut_and_foreign_files_are_told_in_one_line(folder, name):
 
 
 def test_a_folder_that_is_not_there_is_told_in_one_line(tmp_path):
-    _refused(tmp_path / "none", "is not there")
+    _refused(tmp_path / "none", r"none cannot be read \(No such file or directory\): name a folder or an archive of originals")
 
 
 def test_without_originals_and_without_a_prepared_set_the_way_is_named():

@@ -11,7 +11,7 @@ import soundfile
 
 from data.media import write_sound
 from equimodal.data.audio import log_spectrogram, read_sound, repeated, resampled
-from equimodal.data.originals import Damaged
+from equimodal.data.reading.originals import Damaged
 
 
 @pytest.mark.parametrize(

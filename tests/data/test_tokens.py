@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from equimodal.data.originals import Damaged
+from equimodal.data.reading.originals import Damaged
 from equimodal.data.tokens import PADDING, UNKNOWN, WordPieces, joined, word_ids, word_vocabulary, words
 from equimodal.errors import InputError, MissingDependency
 

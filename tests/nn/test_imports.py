@@ -8,7 +8,7 @@ import warnings
 warnings.filterwarnings("ignore")  # torch remarks on the lack of numpy
 import equimodal.nn
 from equimodal.nn.encoders import ENCODERS
-assert ENCODERS.names() == ["mlp", "resnet", "sequence", "transformers"], ENCODERS.names()
+assert ENCODERS.names() == ["mlp", "resnet", "sequence", "text", "transformers"], ENCODERS.names()
 try:
     equimodal.nn.TransformersBackbone("bert")
 except ImportError as error:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from equimodal.cli.parser import WIDTH, say
 from equimodal.cli.steps import Listener, Steps
-from equimodal.data.archives import opened
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.preparation import Prepared, PreparedDataset
+from equimodal.data.reading.archives import opened
 from equimodal.data.summary import summarise
 from equimodal.errors import InputError, MissingDependency
 from equimodal.report.cost import duration

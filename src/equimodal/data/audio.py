@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from equimodal.data.originals import read_bytes, unusable
+from equimodal.data.reading.originals import read_bytes, unusable
 from equimodal.errors import require
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.originals import Damaged, locate, read_bytes
-from equimodal.data.pickles import read_pickle
+from equimodal.data.reading.originals import Damaged, locate, read_bytes
+from equimodal.data.reading.pickles import read_pickle
 from equimodal.errors import require
 
 if TYPE_CHECKING:

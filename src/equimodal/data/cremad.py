@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from equimodal.data.audio import log_spectrogram, read_sound, repeated, resampled
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
-from equimodal.data.images import fitted, read_image
-from equimodal.data.originals import Damaged, listed, locate
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.images import fitted, read_image
+from equimodal.data.reading.originals import Damaged, listed, locate
+from equimodal.data.reading.video import chosen, read_frame
 from equimodal.data.splitting import by_group, by_hash, check_disjoint, check_unique, class_numbers
-from equimodal.data.video import chosen, read_frame
 from equimodal.errors import InputError, nearest, require
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equimodal.data.originals import is_html
+from equimodal.data.reading.originals import is_html
 from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.array_files import check_sha256, npz_arrays
-from equimodal.data.images import read_image
-from equimodal.data.originals import read_bytes, unusable
+from equimodal.data.reading.array_files import check_sha256, npz_arrays
+from equimodal.data.reading.images import read_image
+from equimodal.data.reading.originals import read_bytes, unusable
 from equimodal.data.splitting import by_group, check_unique, class_numbers
 from equimodal.data.tokens import words
 from equimodal.errors import InputError, require

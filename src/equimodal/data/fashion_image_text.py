@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from equimodal.data.base import Splits
 from equimodal.data.decode import AsLong, Standardise
 from equimodal.data.fashion_files import ARTICLES, HEIGHT, REDUCED, SPLITS, TABLES, WIDTH, Products, chosen, published, reduced
-from equimodal.data.originals import locate
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.originals import locate
 from equimodal.data.splitting import check_disjoint
 from equimodal.data.tokens import word_ids, word_vocabulary
 from equimodal.errors import InputError, nearest, require

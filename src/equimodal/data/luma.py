@@ -16,9 +16,9 @@ from equimodal.data import cifar
 from equimodal.data.audio import centred, log_mel, read_sound, resampled
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
-from equimodal.data.originals import locate, read_bytes
-from equimodal.data.pickles import read_pickle
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.originals import locate, read_bytes
+from equimodal.data.reading.pickles import read_pickle
 from equimodal.data.splitting import by_hash, check_unique, class_numbers
 from equimodal.errors import InputError, require
 

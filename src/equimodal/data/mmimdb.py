@@ -9,10 +9,10 @@ import torch
 
 from equimodal.data.base import Splits
 from equimodal.data.decode import AsLong, Standardise
-from equimodal.data.images import fitted
 from equimodal.data.mmimdb_files import GENRES, find
-from equimodal.data.originals import locate
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.images import fitted
+from equimodal.data.reading.originals import locate
 from equimodal.data.tokens import WordPieces, joined
 from equimodal.errors import InputError, require
 

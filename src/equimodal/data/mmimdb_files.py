@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.images import read_image
-from equimodal.data.originals import Damaged, listed, locate, read_bytes, unusable
-from equimodal.data.pickles import read_npy_object
+from equimodal.data.reading.images import read_image
+from equimodal.data.reading.originals import Damaged, listed, locate, read_bytes, unusable
+from equimodal.data.reading.pickles import read_npy_object
 from equimodal.data.splitting import class_numbers
 from equimodal.errors import InputError, first_line, require
 

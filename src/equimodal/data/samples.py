@@ -39,7 +39,9 @@ class Samples(Dataset[Any]):
     """
 
     def __init__(self, data: Any, modality: str | None = None) -> None:
-        if not hasattr(data, "__len__") or not hasattr(data, "__getitem__") or isinstance(data, Mapping):
+        # Its class is asked, so that a test split is not looked at before its time.
+        kind = type(data)
+        if not hasattr(kind, "__len__") or not hasattr(kind, "__getitem__") or issubclass(kind, Mapping):
             raise InputError(f"a {type(data).__name__} does not give a sample for every number: give a torch Dataset with a length")
         self.data = data
         self.modality = modality
@@ -86,10 +88,10 @@ class Samples(Dataset[Any]):
 
 
 def as_samples(splits: Splits) -> Splits:
-    """Return splits in which every torch data set is one of :class:`Samples`; what knows its targets already stays as it is."""
+    """Return splits in which every torch data set is one of :class:`Samples`; what is more than that stays as it is."""
     wrapped = {name: getattr(splits, name) for name in ("train", "val", "test")}
     for name, split in wrapped.items():
-        if not hasattr(split, "targets") or not hasattr(split, "only"):
+        if not hasattr(type(split), "only"):
             wrapped[name] = Samples(split)
     return type(splits)(**wrapped)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal.data.base import Splits
 from equimodal.data.decode import Scaled
-from equimodal.data.images import fitted
-from equimodal.data.originals import Damaged, locate, unusable
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.images import fitted
+from equimodal.data.reading.originals import Damaged, locate, unusable
 from equimodal.data.splitting import by_group, by_hash
 from equimodal.errors import InputError, nearest, require
 

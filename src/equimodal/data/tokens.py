@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.originals import read_bytes
+from equimodal.data.reading.originals import read_bytes
 from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
-from equimodal.data.originals import Damaged
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.originals import Damaged
 from equimodal.data.splitting import check_disjoint
 from equimodal.data.utd_mhad_files import ACTIONS, FRAMES, HEIGHT, JOINTS, REDUCED, WHAT, WIDTH, published, published_files, reduced
 from equimodal.errors import InputError, require

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from equimodal.data.array_files import check_sha256, mat_arrays, npz_arrays
-from equimodal.data.originals import Damaged, listed, read_bytes
+from equimodal.data.reading.array_files import check_sha256, mat_arrays, npz_arrays
+from equimodal.data.reading.originals import Damaged, listed, read_bytes
 from equimodal.data.splitting import check_unique
 from equimodal.errors import InputError, require
 

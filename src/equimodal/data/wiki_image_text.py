@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from equimodal.data.array_files import check_sha256, mat_arrays
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
-from equimodal.data.originals import locate, read_bytes
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
+from equimodal.data.reading.array_files import check_sha256, mat_arrays
+from equimodal.data.reading.originals import locate, read_bytes
 from equimodal.data.splitting import by_group, by_hash, check_disjoint, check_unique, class_numbers
 from equimodal.errors import InputError, nearest, require
 

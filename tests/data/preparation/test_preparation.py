@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from data.preparation.toy import Toy, write_originals
-from equimodal.data.originals import listed
 from equimodal.data.preparation import Stored
 from equimodal.data.preparation.writer import moments_of
+from equimodal.data.reading.originals import listed
 from equimodal.errors import InputError
 
 

@@ -7,8 +7,8 @@ import numpy
 
 from equimodal.data.base import Splits
 from equimodal.data.decode import Scaled, Standardise
-from equimodal.data.originals import listed, read_bytes, unusable
 from equimodal.data.preparation import Plan, PreparedDataset, Stored
+from equimodal.data.reading.originals import listed, read_bytes, unusable
 from equimodal.data.splitting import by_hash, class_numbers, shares
 from equimodal.errors import InputError
 from equimodal.nn.encoders.sequence import Sequences

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal.data.described.npy import UNREADABLE, Header, header_of, numbers_of, refused, spooled, stream_of
-from equimodal.data.originals import Damaged, read_bytes
+from equimodal.data.reading.originals import Damaged, read_bytes
 from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from equimodal.data.described.arrays import Source, inside
 from equimodal.data.described.npy import Header, mapped, written
 from equimodal.data.downloads import cache_dir
-from equimodal.data.originals import Damaged, unusable
+from equimodal.data.reading.originals import Damaged, unusable
 from equimodal.errors import InputError, nearest, require
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from equimodal.data.originals import read_bytes
+from equimodal.data.reading.originals import read_bytes
 from equimodal.errors import InputError, nearest, require
 from equimodal.tasks import TASKS, get_task
 

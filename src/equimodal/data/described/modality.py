@@ -11,8 +11,8 @@ import torch
 from equimodal.data.decode import AsLong, Scaled, Standardise
 from equimodal.data.described.arrays import Numbers, OneEach, RowEach, Source
 from equimodal.data.described.columns import Columns
-from equimodal.data.originals import Damaged
 from equimodal.data.preparation import Stored
+from equimodal.data.reading.originals import Damaged
 from equimodal.errors import InputError, require
 from equimodal.nn.encoders.sequence import Sequences
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from equimodal.data.downloads import cache_dir
-from equimodal.data.originals import Damaged, is_html, unusable
+from equimodal.data.reading.originals import Damaged, is_html, unusable
 from equimodal.errors import InputError, first_line, nearest, require
 
 if TYPE_CHECKING:

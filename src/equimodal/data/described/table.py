@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from equimodal.data.originals import is_html, read_bytes, unusable
+from equimodal.data.reading.originals import is_html, read_bytes, unusable
 from equimodal.errors import InputError, nearest, require
 
 __all__ = ["Table", "read_table"]

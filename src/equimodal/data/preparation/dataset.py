@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal._configurable import option_defaults
 from equimodal._files import FolderLock, write_whole
-from equimodal.data import archives
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.downloads import cache_dir
 from equimodal.data.preparation import manifest as manifests
 from equimodal.data.preparation.prepared import COLUMNS, Prepared
 from equimodal.data.preparation.writer import FLAGS, MISSING, Rows
+from equimodal.data.reading import archives
 from equimodal.data.splitting import check_unique
 from equimodal.errors import InputError, require
 

@@ -41,7 +41,7 @@ class Plan:
     :param ids: the samples' names, each once, in the order of the rows.
     :param arrays: the arrays by name; those of a modality that is more than one tensor are named ``"skeleton.values"``.
     :param read: returns the arrays of the sample of a number, None for an optional one that it lacks. Called from several threads at
-        once; raises :class:`equimodal.data.originals.Damaged` for a file that cannot be used.
+        once; raises :class:`equimodal.data.reading.originals.Damaged` for a file that cannot be used.
     :param columns: what is known of the samples beside that: targets, splits, speakers; each ``[samples]`` or ``[samples, ...]``.
     :param facts: what is known of the whole: names of classes, a vocabulary; plain values that JSON can hold.
     :param notes: sentences for whoever prepares, such as in what the originals at hand differ from the published ones.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal._files import write_whole
-from equimodal.data.originals import Damaged
+from equimodal.data.reading.originals import Damaged
 from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING, Any, Literal
 
-from equimodal.data.originals import Damaged, read_bytes, unusable
+from equimodal.data.reading.originals import Damaged, read_bytes, unusable
 from equimodal.errors import require
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from equimodal.data import archives
-from equimodal.data.archives import Limits, opened, unpack
+from equimodal.data.reading import archives
+from equimodal.data.reading.archives import Limits, opened, unpack
 from equimodal.errors import InputError
 
 FILES = {"set/AudioWAV/a.wav": b"RIFF" + bytes(range(256)) * 20, "set/lists/labels.csv": b"a,1\n", "set/empty.txt": b""}

@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from equimodal.data.images import decode_image, fitted, read_image
-from equimodal.data.originals import Damaged
+from equimodal.data.reading.images import decode_image, fitted, read_image
+from equimodal.data.reading.originals import Damaged
 
 numpy = pytest.importorskip("numpy")
 Image = pytest.importorskip("PIL.Image")

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from equimodal.data.originals import Damaged, unusable
+from equimodal.data.reading.originals import Damaged, unusable
 from equimodal.errors import require
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from equimodal._files import FolderLock, write_whole
 from equimodal.data.downloads import cache_dir
-from equimodal.data.unpacking import Limits, Unpacking
+from equimodal.data.reading.unpacking import Limits, Unpacking
 from equimodal.errors import InputError
 
 __all__ = ["Limits", "opened", "unpack"]

@@ -10,8 +10,8 @@ import zlib
 import numpy
 import pytest
 
-from equimodal.data.originals import Damaged
-from equimodal.data.pickles import read_npy_object, read_pickle
+from equimodal.data.reading.originals import Damaged
+from equimodal.data.reading.pickles import read_npy_object, read_pickle
 
 VALUES = {
     "bytes": numpy.arange(12, dtype="uint8").reshape(3, 4),

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.originals import Damaged, unusable
+from equimodal.data.reading.originals import Damaged, unusable
 from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ pytest.importorskip("av")
 pytest.importorskip("soundfile")
 
 from data.media import frame_of, write_sound, write_video
-from equimodal.data.originals import Damaged
-from equimodal.data.video import chosen, read_frame
+from equimodal.data.reading.originals import Damaged
+from equimodal.data.reading.video import chosen, read_frame
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.flv", "flv"), ("clip.mp4", "mpeg4"), ("clip.avi", "mpeg4"), ("clip.mp4", "libx264")])

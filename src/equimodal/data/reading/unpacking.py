@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from equimodal.data.originals import is_html
+from equimodal.data.reading.originals import is_html
 from equimodal.errors import InputError
 
 __all__ = ["Limits", "Unpacking"]

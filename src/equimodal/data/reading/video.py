@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from equimodal.data.originals import read_bytes, unusable
+from equimodal.data.reading.originals import read_bytes, unusable
 from equimodal.errors import require
 
 if TYPE_CHECKING:
