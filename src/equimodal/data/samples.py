@@ -39,7 +39,6 @@ class Samples(Dataset[Any]):
     """
 
     def __init__(self, data: Any, modality: str | None = None) -> None:
-        # Its class is asked, so that a test split is not looked at before its time.
         kind = type(data)
         if not hasattr(kind, "__len__") or not hasattr(kind, "__getitem__") or issubclass(kind, Mapping):
             raise InputError(f"a {type(data).__name__} does not give a sample for every number: give a torch Dataset with a length")
@@ -91,7 +90,9 @@ def as_samples(splits: Splits) -> Splits:
     """Return splits in which every torch data set is one of :class:`Samples`; what is more than that stays as it is."""
     wrapped = {name: getattr(splits, name) for name in ("train", "val", "test")}
     for name, split in wrapped.items():
-        if not hasattr(type(split), "only"):
+        # Its class is asked, so that a test split is not looked at before its time.
+        kind = type(split)
+        if hasattr(kind, "__getitem__") and hasattr(kind, "__len__") and not hasattr(kind, "only"):
             wrapped[name] = Samples(split)
     return type(splits)(**wrapped)
 
