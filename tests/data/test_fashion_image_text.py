@@ -244,7 +244,9 @@ def test_no_title_of_the_published_table_is_in_two_splits_however_it_is_spelled(
     assert [len(held) for held in titles] == [80, 20, 20]
     notes = " ".join(prepared.manifest["notes"])
     assert f"another draw than that of {REDUCED}" in notes
-    assert "Belts: 12 of 450 products" in notes
+    assert "20 article types with fewer than 450 products that have picture and title: Tshirts 12, " in notes
+    assert notes.endswith(", Belts 12")
+    assert len(prepared.manifest["notes"]) == 2
 
 
 def test_of_more_products_the_first_by_hash_are_taken_whatever_their_order(shop, monkeypatch):

@@ -150,6 +150,32 @@ def test_null_means_that_a_sample_lacks_an_optional_modality():
     assert list(batch.present) == ["track"]
 
 
+@pytest.mark.parametrize("column", ["ids", "vector"])
+def test_a_batch_may_begin_with_a_sample_that_lacks_its_list(column):
+    whole = columns(4)[column]
+    data = made(4, **{column: [None, whole[1], None, whole[3]]})
+    samples = from_hugging_face(data, {"a": column, "b": "age"}, "label", optional=["a"], length={"a": 4} if column == "ids" else None)
+    batch = samples[torch.tensor([2, 3, 1])]
+    assert batch.present["a"].tolist() == [False, True, True]
+    values = batch.inputs["a"]["input_ids"] if column == "ids" else batch.inputs["a"]
+    assert values[0].count_nonzero() == 0
+    assert [[number for number in row if number] for row in values[1:].tolist()] == [[n for n in whole[k] if n] for k in (3, 1)]
+    assert samples[2:3].present["a"].tolist() == [False]
+
+
+def test_a_list_that_is_null_at_the_head_of_a_batch_is_named_where_all_must_have_it():
+    data = made(4, vector=[[1.0, 2.0], None, [1.0, 2.0], [1.0, 2.0]])
+    samples = from_hugging_face(data, {"a": "vector", "b": "age"}, "label")
+    assert "row 1 of the data set: column 'vector' is null" in message(lambda: samples[1:])
+
+
+def test_a_picture_that_cannot_be_decoded_is_one_line():
+    content = [{"bytes": b"<html>", "path": None}] * 2
+    data = made(2, pixels=content).cast_column("pixels", datasets.Image())
+    said = message(from_hugging_face, data, {"a": "pixels", "b": "age"}, "label")
+    assert "one of the 2 rows 0 to 1 of the data set cannot be read: cannot identify image file" in said
+
+
 def test_targets_of_every_kind():
     many = datasets.Sequence(datasets.ClassLabel(names=CLASSES))
     data = made(tags=[[k % 3] if k % 2 else [0, 2] for k in range(12)], word=[CLASSES[k % 3] for k in range(12)]).cast_column("tags", many)
@@ -179,6 +205,13 @@ UNUSABLE = {
     "an unknown target": ({"a": "vector", "b": "age"}, "lable", {}, "no column 'lable': did you mean 'label'?"),
     "an unknown optional modality": ({"a": "vector", "b": "age"}, "label", {"optional": ["c"]}, "'c', which is no modality"),
     "a text as input": ({"a": "word", "b": "age"}, "label", {}, "column 'word' of the data set holds 'cat' (str)"),
+    "columns without modalities": (["vector", "age"], "label", {}, "name for each modality its column or columns"),
+    "no column": ({"a": [], "b": "age"}, "label", {}, "name for each modality its column or columns"),
+    "no target": ({"a": "vector", "b": "age"}, [], {}, "target=[]: name the column to predict"),
+    "no length": ({"a": "ids", "b": "age"}, "label", {"length": 0}, "length=0: a whole number of at least 1 is needed"),
+    "a length in words": ({"a": "ids", "b": "age"}, "label", {"length": {"a": "2"}}, "length='2': a whole number of at least 1"),
+    "half a size": ({"a": "pixels", "b": "age"}, "label", {"size": 8}, "size=8: height and width in pixels are needed"),
+    "an empty size": ({"a": "pixels", "b": "age"}, "label", {"size": (0, 8)}, "size=(0, 8): height and width in pixels are needed"),
     "another mode": ({"a": "pixels", "b": "age"}, "label", {"mode": "RGBA"}, "mode='RGBA': 'RGB' or 'L' is needed"),
 }
 

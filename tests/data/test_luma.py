@@ -140,6 +140,12 @@ def test_a_tone_is_loudest_in_the_middle_of_the_time_and_at_its_band(tmp_path):
     assert numpy.allclose(spectrogram[:, 0], numpy.log(1e-8))
 
 
+def test_a_spectrogram_is_shown_with_its_low_bands_at_the_bottom(made):
+    sample = LUMA().load(made).train[0].inputs
+    assert torch.equal(LUMA().shown("audio", sample["audio"])[:, 95], sample["audio"][:, 0])
+    assert LUMA().shown("image", sample["image"]) is sample["image"]
+
+
 def test_every_band_hears_something(tmp_path):
     noise = torch.randn(luma.SAMPLES, generator=torch.Generator().manual_seed(0)) * 0.1
     power = luma.log_mel(noise, luma.RATE, bands=luma.BANDS, frame=luma.FRAME, hop=luma.HOP, fft_length=luma.FFT, pre_emphasis=0)

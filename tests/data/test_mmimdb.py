@@ -120,6 +120,18 @@ def test_posters_kept_as_floats_come_back_exactly(tmp_path):
     assert MEANS.shape == (3, 1, 1)
 
 
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf])
+def test_a_poster_that_holds_nan_is_told_in_one_line_and_the_others_stay(tmp_path, value):
+    write_hdf5(tmp_path, dtype="float32")
+    with h5py.File(tmp_path / "multimodal_imdb.hdf5", "r+") as file:
+        file["images"][3, 1, 2, 4] = value
+    found = Hdf5(tmp_path)
+    message = refused(found.poster, 3, match="holds a value that is NaN or infinite", kind=Damaged)
+    assert str(tmp_path / "multimodal_imdb.hdf5") in message
+    assert found.ids[3] in message
+    assert numpy.array_equal(found.poster(4), poster_of(4).transpose(2, 0, 1))
+
+
 def test_genres_in_another_order_are_put_in_ours(tmp_path, made):
     write_hdf5(tmp_path, names=tuple(sorted(GENRES)))
     assert numpy.array_equal(Hdf5(tmp_path).labels, Hdf5(made / "hdf5").labels)
@@ -195,14 +207,15 @@ def test_a_movie_without_poster_or_plot_lacks_that_modality(tokenizers, folder):
     facts_of(folder, train[5], plot=[])
     facts_of(folder, train[6], plot=["  "])
     facts_of(folder, train[7], plot="One text, not a list.")
+    facts_of(folder, train[8], plot=None)
     dataset = MMIMDb(length=16)
     splits, prepared = dataset.load(folder), dataset.opened()
-    assert prepared.manifest["missing"] == {"text.input_ids": 3, "text.attention_mask": 3, "image": 1}
+    assert prepared.manifest["missing"] == {"text.input_ids": 4, "text.attention_mask": 4, "image": 1}
     batch = splits.train[torch.arange(30)]
     lacking = {
         name: {prepared.ids[int(splits.train.rows[row])] for row in (~mask).nonzero().flatten()} for name, mask in batch.present.items()
     }
-    assert lacking == {"text": {train[4], train[5], train[6]}, "image": {train[2]}}
+    assert lacking == {"text": {train[4], train[5], train[6], train[8]}, "image": {train[2]}}
     assert not splits.val[torch.arange(6)].present
 
 

@@ -55,6 +55,11 @@ def pickled(path):
     numpy.save(path, numpy.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
+def boundless(path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (30, %d), }" % 10**30
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
 def raw_pickle(path):
     import pickle
 
@@ -149,6 +154,11 @@ def test_a_wrong_file_of_rows_is_refused(folder, refusal, values, lines, said):
     assert said in refusal(with_rows(folder, values, lines))
 
 
+def test_a_length_beyond_all_disks_is_refused(folder, refusal):
+    text = DESCRIPTION.replace("    standardise: true\n", f"    max_length: {10**30}\n")
+    assert "own takes" in refusal(text)
+
+
 def test_a_length_beyond_the_array_is_refused(folder, refusal):
     write_table(folder, [{**row, "steps": 9 if k == 3 else 2} for k, row in enumerate(rows())])
     text = with_rows(folder, numpy.zeros((30, 4, 2)), "    lengths: steps\n")
@@ -159,6 +169,8 @@ def test_a_file_of_rows_that_is_cut_short_is_refused(folder, refusal):
     text = with_rows(folder, numpy.zeros((30, 300)))
     cut(folder / "values.npy")
     assert "audio file values.npy is cut short or damaged" in refusal(text)
+    boundless(folder / "values.npy")
+    assert "audio file values.npy is cut short or damaged" in refusal()
     pickled(folder / "values.npy")
     assert "holds Python objects" in refusal()
     (folder / "values.npy").unlink()

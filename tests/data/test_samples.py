@@ -10,10 +10,11 @@ from torch.utils.data import Dataset, Subset
 
 from equimodal import JointFusion, fit
 from equimodal.cli import main
-from equimodal.data import Batch
+from equimodal.data import Batch, Splits
 from equimodal.data.samples import Samples, as_samples
 from equimodal.errors import InputError
 from equimodal.nn import MLP
+from equimodal.study.search_cache import content_hash
 
 
 class Pairs(Dataset):
@@ -176,8 +177,37 @@ def test_and_is_compared(module, tmp_path, capsys):
     assert "left alone" in capsys.readouterr().out
 
 
+def test_and_its_learning_rates_are_searched_once(module, tmp_path, capsys):
+    words = ["rates", "--dataset", module, "--epochs", "1", "--device", "cpu", "--rates", "0.001", "--cache", str(tmp_path / "cache")]
+    assert main(words) == 0, capsys.readouterr().err
+    assert "known from before" not in capsys.readouterr().out
+    assert main(words) == 0
+    assert "known from before: left, right" in capsys.readouterr().out
+
+
+def test_what_is_searched_once_is_told_apart_by_values_targets_and_masks():
+    def content(change):
+        pairs = Pairs(6, masks=True)
+        change(pairs)
+        held = [pairs[number] for number in range(6)]
+        return content_hash(as_samples(Splits(held, Pairs(3), Pairs(3))), "right")
+
+    def lacks(pairs):
+        pairs.masks = False
+
+    def relabels(pairs):
+        pairs.labels[0] = 2
+
+    def moves(pairs):
+        pairs.views[0, 1, 0] += 1
+
+    found = [content(change) for change in (lambda pairs: None, lacks, relabels, moves)]
+    assert len(set(found)) == 4
+    assert content(lambda pairs: None) == found[0]
+
+
 def test_splits_that_know_their_targets_stay_as_they_are():
-    from equimodal.data import Splits, TensorSet
+    from equimodal.data import TensorSet
 
     known = TensorSet({"left": torch.zeros(2, 4)}, torch.tensor([0, 1]))
     splits = as_samples(Splits(known, Pairs(3), Samples(Pairs(3))))

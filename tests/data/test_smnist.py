@@ -257,6 +257,19 @@ def test_pictures_that_were_standardised_are_refused_and_not_wrapped_around(fold
     _refused(folder, "holds values from -100 to 155")
 
 
+@pytest.mark.parametrize("damaged", [4096, None], ids=["the first rows", "all rows"])
+def test_pictures_of_many_rows_of_nan_keep_their_range(tmp_path, damaged):
+    written = numpy.random.default_rng(0).random((4100, 784)).astype("float32")  # from 0 to 1
+    written[:damaged] = numpy.nan
+    for name, values in {"data_wr": written, "data_sp": numpy.zeros((4100, 507)), "labels": numpy.zeros(4100, "int64")}.items():
+        numpy.save(tmp_path / f"{name}_train.npy", values)
+        numpy.save(tmp_path / f"{name}_test.npy", values[-2:] if damaged else numpy.ones_like(values[-2:]))
+    assert "row 0 holds a value that is NaN" in _refused(tmp_path, f"{damaged - 1 if damaged else 4099} others")
+    if damaged:
+        stored = SMNIST().prepare(tmp_path, skip_damaged=True).array("image")[4096:4100].flatten(1)
+        numpy.testing.assert_allclose(stored.numpy(), written[4096:] * 255, atol=0.51)
+
+
 @pytest.mark.parametrize("name", ["data_wr_train", "data_sp_train"])
 def test_a_row_with_nan_is_refused_or_left_out(folder, name):
     values = numpy.load(folder / f"{name}.npy")

@@ -13,6 +13,7 @@ from equimodal.data.decode import AsLong, Scaled, Standardise
 from equimodal.data.digits_av import DigitsAV
 from equimodal.data.drawable import drawn
 from equimodal.data.summary import MEASURED, summarise
+from equimodal.errors import InputError
 from equimodal.nn.encoders.sequence import Sequences
 
 
@@ -85,6 +86,11 @@ def test_counts_by_split_and_class(facts):
         "val": (20, [20, 0, 0]),
         "test": (30, [15, 15, 0]),
     }
+
+
+def test_splits_that_are_no_tensors_are_refused(splits):
+    with pytest.raises(InputError, match=r"the val split of data set 'mixed' is a list: a summary is made of splits held as tensors"):
+        summarise(Mixed(), Splits(splits.train, [], splits.test))
 
 
 def test_counts_of_a_real_set_add_up():

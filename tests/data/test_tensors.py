@@ -63,6 +63,28 @@ def test_moving_takes_the_rows_that_are_used_alone(samples):
     assert torch.equal(moved[:].inputs["track"].values, samples[:].inputs["track"].values)
 
 
+def test_a_device_gets_the_rows_piece_by_piece(samples, monkeypatch):
+    monkeypatch.setattr("equimodal.data.tensors._IN_MEMORY", 1)
+    sent, to = [], torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *place: sent.append(len(tensor)) or to(tensor, *place))
+    moved = samples.to("meta").inputs  # a device that holds no numbers
+    assert (moved["image"].device.type, moved["image"].shape, moved["track"].values.shape) == ("meta", (3, 1), (3, 2, 1))
+    assert sorted(sent) == [1] * 9 + [3, 3]  # of three inputs the rows one by one; targets and mask at once
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("together", [1, 2**28])
+def test_what_a_gpu_holds_is_what_was_chosen(samples, monkeypatch, together):
+    monkeypatch.setattr("equimodal.data.tensors._IN_MEMORY", together)
+    moved, whole = samples.to("cuda")[:].inputs, samples[:].inputs
+    assert torch.equal(moved["image"].cpu(), whole["image"])
+    assert torch.equal(moved["track"].values.cpu(), whole["track"].values)
+
+
+def test_what_lies_on_a_device_already_is_not_pinned(samples):
+    assert samples.to("meta").stored(slice(None)).pinned().targets.device.type == "meta"
+
+
 def test_bytes_are_counted_as_stored(samples):
     assert samples.nbytes == 3 * (1 + 2 * 4 + 8)
 

@@ -236,6 +236,7 @@ def test_a_damaged_file_is_named_and_its_recording_may_be_left_out(folder, kind)
     [
         ("skeleton", numpy.full((20, 3, 18), numpy.nan), "d_skel holds a value that is NaN or infinite"),
         ("inertial", numpy.full((40, 6), numpy.inf), "d_iner holds a value that is NaN or infinite"),
+        ("skeleton", numpy.full((20, 3, 18), -1e6), "d_skel holds 1e.06, and places in metres are needed"),
         ("skeleton", numpy.ones((19, 3, 18)), r"d_skel has shape \[19, 3, 18\], \[20, 3, time\] is needed"),
         ("inertial", numpy.ones((40, 7)), r"d_iner has shape \[40, 7\], \[time, 6\] is needed"),
         ("inertial", numpy.ones((0, 6)), r"d_iner has shape \[0, 6\]"),
@@ -277,7 +278,7 @@ def test_an_archive_unpacked_twice_is_refused(folder):
 
 def test_a_recording_of_two_people_leaks_and_is_refused(folder):
     shutil.copyfile(folder / "Inertial" / "a2_s1_t1_inertial.mat", folder / "Inertial" / "a2_s2_t1_inertial.mat")
-    refused(folder, "recording 'a2_s1_t1' is in train and in test", "utd-mhad")
+    refused(folder, "a2_s1_t1 in train and a2_s2_t1 in test hold the same inertial recording, which leaks: get both anew", "utd-mhad")
 
 
 def test_a_split_without_a_person_is_refused(tmp_path):

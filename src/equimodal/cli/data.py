@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "add_parser", "asked", "run"]
 
-ACTIONS = {"fetch": ("to",), "prepare": ("from", "skip_damaged", "workers", "out"), "verify": ("data_dir",), "page": ("out", "data_dir")}
+ACTIONS = {
+    "fetch": ("to",),
+    "prepare": ("from", "skip_damaged", "replace", "workers", "out"),
+    "verify": ("data_dir",),
+    "page": ("out", "data_dir"),
+}
 
 _EPILOG = """\
 examples:
@@ -45,6 +50,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--to", type=folder, metavar="FOLDER", help="fetch: where the files go; default the cache")
     parser.add_argument("--from", type=folder, metavar="PATH", help="prepare: the folder or archive of originals")
     parser.add_argument("--skip-damaged", action="store_true", default=None, help="prepare: leave out what cannot be used")
+    parser.add_argument("--replace", action="store_true", default=None, help="prepare: give up a set that was made from other files")
     parser.add_argument("--workers", type=count, metavar="N", help="prepare: threads that read; default by the processor")
     parser.add_argument("--data-dir", type=folder, metavar="PATH", help="verify, page: the originals, where they are not in the cache")
     parser.add_argument("--out", type=folder, metavar="FILE", help="page, prepare: where the summary page goes")

@@ -44,13 +44,16 @@ def prepare(wanted: Wanted) -> None:
         raise InputError(_instead(dataset))
     if (source := source or dataset.home()) is None:
         raise InputError(f"data prepare {wanted.name} needs --from FOLDER, or an archive, with its originals; {dataset.obtain}")
-    prepared = _prepared(dataset, source, skip_damaged=wanted.flags.get("skip_damaged", False), workers=wanted.flags.get("workers"))
+    prepared = _prepared(
+        dataset, source, **{flag: wanted.flags[flag] for flag in ("skip_damaged", "replace", "workers") if flag in wanted.flags}
+    )
+    splits = dataset.splits(prepared)  # before anything is said of a set whose splits cannot be made
     if not prepared.made:
-        say(f"{dataset.name}: nothing has changed since it was prepared, and nothing was done\nit is in {prepared.folder}")
+        said = [f"{dataset.name}: nothing has changed since it was prepared, and nothing was done", *_sizes(splits)]
+        say("\n".join([*said, f"it is in {prepared.folder}"]))
         if out is not None:
-            _write_page(dataset, dataset.splits(prepared), prepared, out)
+            _write_page(dataset, splits, prepared, out)
         return
-    splits = dataset.splits(prepared)
     say("\n".join(_outcome(dataset, prepared, splits)))
     try:
         _write_page(dataset, splits, prepared, prepared.folder / PAGE if out is None else out)
@@ -102,10 +105,10 @@ def state(wanted: Wanted) -> str:
     return "\n".join([*lines, *([f"{' ' * 14}{dataset.entry()}"] if dataset.entry().exists() else [])])
 
 
-def _prepared(dataset: PreparedDataset, source: Path, *, skip_damaged: bool = False, workers: int | None = None) -> Prepared:
+def _prepared(dataset: PreparedDataset, source: Path, **flags: Any) -> Prepared:
     with Steps() as steps, Listener("equimodal.data", steps):
         folder = opened(source, dataset.originals, on_progress=lambda done, total: steps.show("unpacking", done, total, "bytes"))
-        return dataset.prepare(folder, skip_damaged=skip_damaged, workers=workers, on_progress=steps.show)
+        return dataset.prepare(folder, **flags, on_progress=steps.show)
 
 
 def _folder(dataset: Dataset, source: Path | None) -> Path | None:
@@ -140,12 +143,17 @@ def _outcome(dataset: PreparedDataset, prepared: Prepared, splits: Splits) -> li
     seconds = manifest.get("seconds")
     took = f" in {duration(seconds)}" if seconds else ""
     lines.append(f"{dataset.name}: {int(prepared.usable.sum()):,} samples prepared{took}, {in_bytes(size)}")
-    lines += _filled(f"splits: {', '.join(f'{len(getattr(splits, name)):,} {said}' for name, said in SPLIT_NAMES.items())}")
-    for name, count in manifest.get("missing", {}).items():
+    lines += _sizes(splits)
+    # An array is named for its modality, and behind a dot for its part of it.
+    for name, count in {name.partition(".")[0]: count for name, count in manifest.get("missing", {}).items()}.items():
         lines += _filled(f"without {name}: {count:,} of them")
     for note in manifest["notes"]:
         lines += _filled(f"note: {note}")
     return [*lines, *_damaged(manifest["damaged"]), f"written to {prepared.folder}"]
+
+
+def _sizes(splits: Splits) -> Sequence[str]:
+    return _filled(f"splits: {', '.join(f'{len(getattr(splits, name)):,} {said}' for name, said in SPLIT_NAMES.items())}")
 
 
 def _damaged(reasons: dict[str, Any]) -> list[str]:

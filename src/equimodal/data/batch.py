@@ -52,8 +52,8 @@ class Batch:
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """Return the batch in page-locked memory, from which a GPU copies while it computes."""
-        return self._mapped(lambda tensor: tensor.pin_memory())
+        """Return the batch in page-locked memory, from which a GPU copies while it computes; what is on a device stays there."""
+        return self._mapped(lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
 
     def _mapped(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(

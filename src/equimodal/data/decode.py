@@ -12,7 +12,10 @@ from equimodal.data.batch import map_tensors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AsLong", "Scaled", "Standardise"]
+__all__ = ["AsLong", "Scaled", "Standardise", "mean_and_std"]
+
+_ALIKE = 1e-13
+"""A variance below this share of the mean square is what rounding leaves of values that are all alike."""
 
 
 class Scaled:
@@ -85,6 +88,19 @@ class AsLong:
 
     def __repr__(self) -> str:
         return "AsLong()"
+
+
+def mean_and_std(count: Tensor | int, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation from sums in 64 bits, as 32-bit floats; exactly 0 where the values are all alike.
+
+    :param count: how many values; 0 counts as 1.
+    :param total: their sum.
+    :param squares: the sum of their squares.
+    """
+    held = torch.as_tensor(count, dtype=torch.float64).clamp(min=1)
+    mean, power = total / held, squares / held
+    variance = power - mean.square()
+    return mean.float(), torch.where(variance > _ALIKE * power, variance, 0.0).sqrt().float()
 
 
 def _is_data(tensor: Tensor) -> bool:

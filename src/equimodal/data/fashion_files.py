@@ -117,16 +117,17 @@ def chosen(table: Path) -> tuple[list[dict[str, str]], list[str]]:
         pictured = {path.stem for path in images.iterdir() if path.suffix == ".jpg"}
     except OSError as error:
         raise InputError(f"{images} cannot be read ({error.strerror or error}): the pictures ID.jpg are needed beside {table}") from None
-    found, notes = [], []
+    found, few = [], []
     for article in ARTICLES:
         members = [row for row in rows if row["article"] == article and row["title"] and row["id"] in pictured]
         members.sort(key=lambda row: hashlib.sha256(f"fashion-image-text {row['id']}".encode()).digest())
         if len(members) < PER_ARTICLE:
-            notes.append(f"{article}: {len(members)} of {PER_ARTICLE} products with picture and title are there")
+            few.append(f"{article} {len(members)}")
         found += members[:PER_ARTICLE]
     if not found:
         raise InputError(f"{table} has no product of the {len(ARTICLES)} article types with a title and a picture in {images}")
-    return found, notes
+    types = f"{len(few)} article type{'s' if len(few) > 1 else ''}"
+    return found, [f"{types} with fewer than {PER_ARTICLE} products that have picture and title: {', '.join(few)}"] if few else []
 
 
 def published(table: Path) -> tuple[Products, list[str]]:

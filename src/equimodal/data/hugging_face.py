@@ -134,12 +134,7 @@ class _Plan:
         mode: str | None,
         scaled: bool,
     ) -> None:
-        for what, names in (("optional", optional), ("length", length if isinstance(length, Mapping) else ())):
-            for name in names:
-                if name not in inputs:
-                    raise InputError(f"{what} names {name!r}, which is no modality: {nearest(str(name), inputs)}")
-        if mode not in (None, "L", "RGB"):
-            raise InputError(f"mode={mode!r}: 'RGB' or 'L' is needed")
+        _check(inputs, target, optional, length, size, mode)
         self.optional = frozenset(optional)
         self.resized = size is not None
         self.scaled = scaled
@@ -278,6 +273,36 @@ def _named(dataset: Mapping[str, Any], splits: Mapping[str, str] | None) -> dict
             )
         found[name] = dataset[key]
     return found
+
+
+def _check(
+    inputs: Any,
+    target: Any,
+    optional: Sequence[str],
+    length: int | Mapping[str, int] | None,
+    size: Any,
+    mode: str | None,
+) -> None:
+    """Refuse what no data set could be read with."""
+    if not isinstance(inputs, Mapping) or not inputs or not all(inputs.values()):
+        raise InputError(f"inputs={inputs!r}: name for each modality its column or columns, such as {{'text': 'input_ids'}}")
+    if not target:
+        raise InputError(f"target={target!r}: name the column to predict, or several")
+    for what, names in (("optional", optional), ("length", length if isinstance(length, Mapping) else ())):
+        for name in names:
+            if name not in inputs:
+                raise InputError(f"{what} names {name!r}, which is no modality: {nearest(str(name), inputs)}")
+    if mode not in (None, "L", "RGB"):
+        raise InputError(f"mode={mode!r}: 'RGB' or 'L' is needed")
+    for given in length.values() if isinstance(length, Mapping) else () if length is None else (length,):
+        if not _is_count(given):
+            raise InputError(f"length={given!r}: a whole number of at least 1 is needed")
+    if size is not None and (not isinstance(size, (tuple, list)) or len(size) != 2 or not all(map(_is_count, size))):
+        raise InputError(f"size={size!r}: height and width in pixels are needed, such as (32, 32)")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_there(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import InputError, first_line, nearest, require
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,13 +78,24 @@ class Reader:
     def rows(self, numbers: Sequence[int], names: Sequence[str]) -> dict[str, list[Any]]:
         """Return for each column a list with the value of each row: an array, a picture, a text, or None."""
         if not self.plain:
-            found = self.dataset[list(numbers)]
+            found = self._read(self.dataset, numbers)
             return {name: [_as_array(value) for value in found[name]] for name in names}
         held: dict[str, list[Any]] = {}
         for view in self._seen(tuple(names)):
-            found = view[list(numbers)]
+            found = self._read(view, numbers)
             held |= {name: [_as_array(value) for value in found[name]] for name in view.column_names}
         return held
+
+    def _read(self, view: Any, numbers: Sequence[int]) -> Any:
+        try:
+            return view[list(numbers)]
+        except AttributeError:  # to NumPy the library cannot turn lists of which the first is null
+            if not self.plain:
+                raise
+            return view.with_format(None)[list(numbers)]
+        except OSError as error:  # pictures are decoded only now
+            rows = f"row {numbers[0]}" if len(numbers) == 1 else f"one of the {len(numbers)} rows {numbers[0]} to {numbers[-1]}"
+            raise InputError(f"{rows} of {self.where} cannot be read: {first_line(error)}") from None
 
     def _seen(self, names: tuple[str, ...]) -> list[Any]:
         """Return views of the data set that hold the columns: numbers as NumPy reads them, pictures and texts as they are."""

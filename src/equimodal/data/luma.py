@@ -87,7 +87,8 @@ class LUMA(PreparedDataset):
     recordings; pictures are drawn from all files alike, CIFAR's test files included; which are drawn, and what is paired with what, follows
     a hash of ``pairing_seed`` and their names, which split a pair is in one of ``split_seed`` and its name, without balancing classes.
     The spectrogram is the logarithm of the power in mel bands from 20 Hz to 8 kHz, in Hamming frames of 25 ms every 10 ms, of the middle
-    0.975 s at 16 kHz, padded with silence where the word is shorter. Both are standardised with mean and standard deviation of each
+    0.975 s at 16 kHz, padded with silence where the word is shorter (LUMA's own baselines take the power of 128 bands without a
+    logarithm). Both are standardised with mean and standard deviation of each
     channel over the training pairs; pictures are enlarged bilinearly, batch by batch. Inputs are ``audio`` ``[samples, 1, 96, 96]``
     (bands from low to high, then time) and ``image`` ``[samples, 3, 96, 96]``.
 
@@ -176,6 +177,10 @@ class LUMA(PreparedDataset):
     def rows(self, prepared: Prepared) -> dict[str, NDArray[Any]]:
         """Return the rows of each split in the prepared set, ascending; pairs that were left out are still among them."""
         return by_hash(prepared.ids, SIZES, self.split_seed)
+
+    def shown(self, modality: str, value: Any) -> Any:
+        """Return a spectrogram with its low bands at the bottom, where a reader looks for them, and a picture as it is."""
+        return value.flip(-2) if modality == "audio" else value
 
     def _chosen(self, files: _Files) -> _Chosen:
         """Draw the pairs, once for the same lists and pictures."""

@@ -132,7 +132,7 @@ class Folder(Movies):
         except (ValueError, RecursionError) as error:
             return unusable(path, "movie", first_line(error))
         facts = facts if isinstance(facts, dict) else {"genres": None}
-        genres, plots = facts.get("genres", []), facts.get("plot", [])
+        genres, plots = facts.get("genres", []), facts.get("plot") or []
         plots = [plots] if isinstance(plots, str) else plots
         if not all(isinstance(value, list) and all(isinstance(part, str) for part in value) for value in (genres, plots)):
             return unusable(path, "movie", "its genres and plots are no lists of texts")
@@ -264,6 +264,8 @@ class Hdf5(Movies):
             stored = self._images[self._rows[number]]
         except OSError as error:
             raise unusable(self._path, "data set", first_line(error)) from None
+        if not numpy.isfinite(stored).all():
+            raise Damaged(f"data set {self._path}: the poster of {self.ids[number]!r} holds a value that is NaN or infinite")
         shifted = stored + numpy.array(_MEANS).reshape(3, 1, 1)
         if stored.dtype.kind in "iu":  # whole numbers were made by cutting off what stands behind the point, towards zero
             shifted = numpy.where(stored < 0, numpy.floor(shifted), numpy.ceil(shifted))

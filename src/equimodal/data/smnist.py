@@ -218,8 +218,8 @@ def _scale(written: NDArray[Any], path: Path) -> float:
     numpy = require("numpy", extra="data")
     # In pieces, as the file may be larger than memory; a NaN is some row's matter, not the file's.
     pieces = [written[start : start + 4096] for start in range(0, len(written), 4096)]
-    low = min(float(numpy.nanmin(piece)) for piece in pieces)
-    high = max(float(numpy.nanmax(piece)) for piece in pieces)
+    low = float(numpy.fmin.reduce([numpy.fmin.reduce(piece, axis=None) for piece in pieces]))
+    high = float(numpy.fmax.reduce([numpy.fmax.reduce(piece, axis=None) for piece in pieces]))
     if low < 0 or high > 255 or high <= 0:
         raise InputError(f"{path} holds values from {low:g} to {high:g}: pictures from 0 to 255, or from 0 to 1, are needed")
     return 255.0 if high <= 1 and written.dtype.kind == "f" else 1.0

@@ -69,7 +69,8 @@ def by_group(groups: Sequence[str], sizes: Mapping[str, int | float], seed: obje
 
 
 def _rank(seed: object, name: str) -> bytes:
-    return hashlib.sha256(f"{seed!r} {name}".encode()).digest()
+    # Names of files may hold bytes that are no UTF-8, which Python keeps as lone surrogates.
+    return hashlib.sha256(f"{seed!r} {name}".encode("utf-8", "surrogatepass")).digest()
 
 
 def check_unique(ids: Sequence[str], where: str) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from equimodal.data.batch import map_tensors
 from equimodal.data.drawable import drawn, length_of, parts_of
+from equimodal.data.tensors import TensorSet
+from equimodal.errors import InputError
 
 if TYPE_CHECKING:
     from equimodal.data.base import Dataset, Splits
-    from equimodal.data.tensors import TensorSet
 
 __all__ = ["summarise"]
 
@@ -40,9 +41,16 @@ def summarise(dataset: Dataset, splits: Splits, manifest: Mapping[str, Any] | No
     :param splits: what it loads.
     :param manifest: that of its prepared set, where it has one: notes, damaged files and sources are taken from it.
     :returns: numbers, strings, bytes, lists and mappings alone.
+    :raises InputError: for splits that are not held as tensors.
     """
     known = manifest or {}
     held = {name: getattr(splits, name) for name in SPLITS}
+    for name, samples in held.items():
+        if not isinstance(samples, TensorSet):
+            raise InputError(
+                f"the {name} split of data set {dataset.name!r} is a {type(samples).__name__}: a summary is made of splits held as tensors"
+                " (equimodal.data.TensorSet), it can still be trained on"
+            )
     classes = _class_names(dataset, known)
     sources = known.get("sources") or {}
     return {

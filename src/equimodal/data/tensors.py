@@ -14,6 +14,9 @@ from equimodal.errors import InputError
 
 __all__ = ["TensorSet"]
 
+_IN_MEMORY = 2**28
+"""So many bytes are brought to a device at a time."""
+
 
 class TensorSet(Dataset[Batch]):
     """Samples of several modalities held as tensors, so that a batch is one indexing operation on their device.
@@ -141,7 +144,16 @@ class TensorSet(Dataset[Batch]):
             return tensor.to(place)
 
         def pick(tensor: Tensor) -> Tensor:
-            return move(tensor if rows is None else tensor[rows])
+            if rows is None:
+                return move(tensor)
+            if place == tensor.device:
+                return tensor[rows]
+            # Piece by piece: the rows of a file may be more than memory next to the device holds.
+            found = torch.empty((len(rows), *tensor.shape[1:]), dtype=tensor.dtype, device=place)
+            together = max(1, _IN_MEMORY * len(tensor) // max(tensor.nbytes, 1))
+            for start in range(0, len(rows), together):
+                found[start : start + together] = tensor[rows[start : start + together]].to(place)
+            return found
 
         return self._like(
             {name: map_tensors(pick, value) for name, value in self.inputs.items()},

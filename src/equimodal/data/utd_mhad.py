@@ -154,13 +154,15 @@ class UTDMHAD(PreparedDataset):
                 raise InputError(f"{self.name}: the {name} split is empty: no recording of person {' or '.join(map(str, people[name]))}")
         where = f"{self.name} in {prepared.folder}"
         check_disjoint(subject.tolist(), found, "person", where)
-        # The same content under two names is one recording, known by the first of them.
-        first: dict[bytes, str] = {}
-        same = [
-            first.setdefault(row.tobytes(), name) if usable else name
-            for row, name, usable in zip(prepared.array("inertial.values").numpy(), prepared.ids, prepared.usable, strict=True)
-        ]
-        check_disjoint(same, found, "recording", where)
+        homes = {row: part for part, chosen in found.items() for row in chosen.tolist()}
+        first: dict[bytes, int] = {}
+        for row, values in enumerate(prepared.array("inertial.values").numpy()):
+            same = first.setdefault(values.tobytes(), row) if prepared.usable[row] else row
+            if homes[same] != homes[row]:
+                raise InputError(
+                    f"{where}: {prepared.ids[same]} in {homes[same]} and {prepared.ids[row]} in {homes[row]} hold the same inertial"
+                    " recording, which leaks: get both anew"
+                )
         return found
 
 

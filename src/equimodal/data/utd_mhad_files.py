@@ -39,6 +39,7 @@ ACTIONS, SUBJECTS, TRIALS = 27, 8, 4
 JOINTS = 20
 FRAMES, HEIGHT, WIDTH, BLOCK = 16, 30, 40, 8
 MILLIMETRES = 16  # per step of the reduced depth
+FARTHEST = 65_504  # what 16 bits hold
 WHAT = f"{REDUCED}, or the files a1_s1_t1_skeleton.mat, …_inertial.mat and …_depth.mat of UTD-MHAD"
 _WIDTHS = {"skeleton": 3 * JOINTS, "inertial": 6}
 _FILE = re.compile(r"a(\d+)_s(\d+)_t(\d+)_(skeleton|inertial|depth)\.mat")
@@ -144,6 +145,8 @@ def published(files: Mapping[Recording, Mapping[str, Path]]) -> tuple[list[Recor
     def values(number: int) -> Values:
         paths = files[recordings[number]]
         skeleton = _variable(paths["skeleton"], "skeleton", (JOINTS, 3, None))
+        if (farthest := float(abs(skeleton).max())) > FARTHEST:
+            raise Damaged(f"skeleton {paths['skeleton']}: d_skel holds {farthest:g}, and places in metres are needed: get it anew")
         inertial = _variable(paths["inertial"], "inertial", (None, 6))
         depth = _variable(paths["depth"], "depth", (HEIGHT * BLOCK, WIDTH * BLOCK, None))
         return Values(skeleton.transpose(2, 0, 1).reshape(-1, 3 * JOINTS).astype("float16"), inertial.astype("float32"), _small(depth))

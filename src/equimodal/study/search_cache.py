@@ -47,8 +47,9 @@ def content_hash(splits: Splits, modality: str) -> str:
     for split in (splits.train, splits.val):
         samples = split.only(modality)
         for start in range(0, len(samples), _TOGETHER):  # what is memory-mapped may not fit into memory at once
-            map_tensors(take, samples[start : start + _TOGETHER].inputs[modality])
-        map_tensors(take, (samples.targets, *samples.present.values()))
+            batch = samples[start : start + _TOGETHER]
+            map_tensors(take, (batch.inputs[modality], *batch.present.values()))
+        take(samples.targets)
     return found.hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 from typing import ClassVar
 
 import numpy
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from data.preparation.toy import Toy, write_originals
+from equimodal.data.decode import mean_and_std
 from equimodal.data.preparation import Stored
-from equimodal.data.preparation.writer import moments_of
+from equimodal.data.preparation.writer import Rows, moments_of
 from equimodal.data.reading.originals import listed
 from equimodal.errors import InputError
 
@@ -110,6 +112,27 @@ def test_it_does_not_matter_from_how_far_up_the_originals_are_named(cache, origi
     Nested().verify(originals.parent)
 
 
+def test_a_set_made_from_other_files_is_not_lost_to_a_mistyped_folder(cache, originals, tmp_path):
+    Toy().prepare(originals)
+    other = tmp_path / "other"
+    other.mkdir()
+    for number, path in enumerate(sorted(originals.iterdir())):
+        (other / f"{path.stem}{number}.bin").write_bytes(path.read_bytes())
+    with pytest.raises(
+        InputError, match=r"toy has been prepared from other files \(a_even_000.bin, .* and 17 more\), none of which is in .*--replace"
+    ):
+        Toy().prepare(other)
+    assert len(Toy().load(originals).train) == 12
+    assert Toy().prepare(other, replace=True).made
+
+
+def test_two_classes_of_one_name_have_entries_of_their_own(cache, originals):
+    class Other(Toy):
+        pass
+
+    assert Other().entry() != Toy().entry()
+
+
 def test_a_file_that_was_only_touched_is_unchanged(cache, originals):
     Toy().prepare(originals)
     os.utime(originals / "a_even_000.bin", (1, 1))
@@ -118,7 +141,8 @@ def test_a_file_that_was_only_touched_is_unchanged(cache, originals):
 
 def test_loading_prepares_on_first_use_where_the_originals_are_given(cache, originals):
     with pytest.raises(
-        InputError, match=r"'toy' has not been prepared: run equimodal data prepare toy --from FOLDER --dataset.scale 2, or"
+        InputError,
+        match=r"'toy' has not been prepared: run equimodal data prepare data.preparation.toy:Toy --from FOLDER --dataset.scale 2, or",
     ):
         Toy(scale=2).load()
     first = Toy(scale=2).load(originals)
@@ -208,6 +232,18 @@ def test_two_samples_of_one_name_are_refused(cache, originals, monkeypatch):
         Toy().prepare(originals)
 
 
+def test_a_name_that_would_fill_the_memory_is_refused(cache, originals, monkeypatch):
+    plan = Toy.plan
+
+    def named(self, folder):
+        made = plan(self, folder)
+        return type(made)([*made.ids[:-1], "x" * 5000], made.arrays, made.read, made.columns)
+
+    monkeypatch.setattr(Toy, "plan", named)
+    with pytest.raises(InputError, match=r"the name of a sample has 5,000 characters: make it 1,000 at most"):
+        Toy().prepare(originals)
+
+
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(cache, originals, monkeypatch):
     write, written = os.pwrite, []
 
@@ -292,6 +328,165 @@ def test_arrays_are_memory_mapped_and_cannot_be_spoilt(cache, originals):
     prepared.array("picture")[0] = 77
     assert prepared.array("picture")[0].max() < 77
     Toy().verify()
+
+
+class Killed(BaseException):
+    """What a killed process stands for: nobody catches it."""
+
+
+def killed(*_, **__):
+    raise Killed
+
+
+def prepare_killed(monkeypatch, dataset, originals, place="equimodal.data.preparation.making.Making.finish"):
+    """Prepare, and be killed where a function is called: by default when all samples are read."""
+    with monkeypatch.context() as patch:
+        patch.setattr(place, killed)
+        with pytest.raises(Killed):
+            dataset.prepare(originals)
+
+
+def test_a_file_that_changed_between_two_kills_is_read_again(cache, originals, monkeypatch):
+    prepare_killed(monkeypatch, Toy(), originals)
+    (originals / "a_even_000.bin").write_bytes(bytes([99, 99, 99, 99, 1]))
+    prepare_killed(monkeypatch, Toy(), originals, "equimodal.data.preparation.writer.Rows.write")
+    assert Toy().prepare(originals).array("picture")[0].tolist() == [[[99, 99], [99, 99]]]
+
+
+def test_killed_before_it_has_its_name_nothing_is_read_again(cache, originals, monkeypatch):
+    Counting().prepare(originals)
+    (originals / "a_even_000.bin").write_bytes(bytes([99, 99, 99, 99, 1]))
+    prepare_killed(monkeypatch, Counting(), originals, "equimodal.data.preparation.dataset._put")
+    Counting.read = []
+    prepared = Counting().prepare(originals)
+    assert (prepared.made, Counting.read, int(prepared.array("picture").max())) == (True, [], 99)
+    assert [path.name for path in prepared.folder.parent.iterdir() if not path.name.endswith(".lock")] == [prepared.folder.name]
+
+
+def test_killed_between_the_two_names_nothing_is_read_again(cache, originals, monkeypatch):
+    Counting().prepare(originals)
+    (originals / "a_even_000.bin").write_bytes(bytes([99, 99, 99, 99, 1]))
+    replace = Path.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda path, target: killed() if path.name.endswith(".partial") else replace(path, target))
+        with pytest.raises(Killed):
+            Counting().prepare(originals)
+    assert not Counting().entry().exists()
+    with pytest.raises(InputError, match="'counting' has not been prepared: run"):  # nothing of other options, which there are none of
+        Counting().load()
+    Counting.read = []
+    prepared = Counting().prepare(originals)
+    assert (Counting.read, int(prepared.array("picture").max())) == ([], 99)
+    assert [path.name for path in prepared.folder.parent.iterdir() if not path.name.endswith(".lock")] == [prepared.folder.name]
+
+
+def test_what_was_ready_is_not_taken_for_originals_that_changed_since(cache, originals, monkeypatch):
+    prepare_killed(monkeypatch, Toy(), originals, "equimodal.data.preparation.dataset._put")
+    (originals / "a_even_000.bin").write_bytes(bytes([99, 99, 99, 99, 1]))
+    assert Toy().prepare(originals).array("picture")[0].tolist() == [[[99, 99], [99, 99]]]
+
+
+def test_rows_of_one_preparation_never_meet_arrays_of_another(cache, originals):
+    toy, prepared = Toy(), Toy().prepare(originals)
+    (originals / "a_even_000.bin").unlink()
+    anew = Toy().prepare(originals)
+    with pytest.raises(InputError, match="was prepared anew while it was being read: run the same again"):
+        toy.splits(prepared)
+    assert len(toy.splits(anew).train) + len(toy.splits(anew).val) == 15
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_it_says_once_that_all_samples_are_done(cache, originals, monkeypatch, resumed):
+    monkeypatch.setattr("equimodal.data.preparation.writer._SECONDS", 0.0)
+    said = []
+    if resumed:
+        prepare_killed(monkeypatch, Toy(), originals)
+    Toy().prepare(originals, on_progress=lambda what, done, total: said.append((what, done, total)))
+    assert said.count(("samples", 20, 20)) == 1
+    assert said[-1] == ("checksums", 20, 20)
+
+
+def test_an_array_that_is_gone_is_written_again(cache, originals, monkeypatch):
+    prepare_killed(monkeypatch, Toy(), originals)
+    (partial,) = Toy().entry().parent.glob(".*.partial")
+    (partial / "picture.npy").unlink()
+    assert Toy().prepare(originals).array("picture")[:, 0, 0, 0].sort().values.tolist() == list(range(20))
+
+
+def test_a_row_that_is_no_longer_there_is_zero(cache, originals, monkeypatch):
+    prepare_killed(monkeypatch, Toy(), originals)
+    (originals / "a_even_004.bin").write_bytes(bytes([4, 5, 2, 3, 0]))
+    prepared = Toy().prepare(originals)
+    row = prepared.ids.index("a_even_004")
+    assert not prepared.present("track.values")[row]
+    assert prepared.array("track.values")[row].count_nonzero() == 0
+
+
+@pytest.mark.parametrize(("dtype", "value", "said"), [("float16", 1e6, "1000000.0"), ("int16", 40000, "40000")])
+def test_a_number_that_its_type_cannot_hold_is_refused(cache, originals, monkeypatch, dtype, value, said):
+    plan = Toy.plan
+
+    def large(self, folder):
+        made = plan(self, folder)
+        values = numpy.full(1, value, "float32" if dtype == "float16" else "int32")
+        return type(made)(made.ids, {"value": Stored((1,), dtype)}, lambda row: {"value": values}, made.columns)
+
+    monkeypatch.setattr(Toy, "plan", large)
+    with pytest.raises(InputError, match=f"sample 'a_even_000': value holds {said}, which is too large for {dtype}"):
+        Toy().prepare(originals)
+
+
+def test_an_original_that_the_disk_cannot_give_is_named_and_not_the_place_that_is_written_to(cache, originals, monkeypatch):
+    def broken(path, what):
+        if path.stem == "a_even_004":
+            raise OSError(errno.EIO, "Input/output error")
+        return path.read_bytes()
+
+    monkeypatch.setattr("data.preparation.toy.read_bytes", broken)
+    with pytest.raises(InputError, match=r"^sample 'a_even_004' cannot be read \(Input/output error\); mend"):
+        Toy().prepare(originals)
+
+
+def test_of_large_samples_few_are_in_memory_at_once(cache, originals, monkeypatch):
+    monkeypatch.setattr("equimodal.data.preparation.writer._IN_MEMORY", 100)
+    read, most, keep = [], 0, Rows._keep
+
+    def counted(self, row, found):
+        nonlocal most
+        read.append(row)
+        most = max(most, len(Counting.read) - len(read) + 1)
+        keep(self, row, found)
+
+    monkeypatch.setattr(Rows, "_keep", counted)
+    Counting().prepare(originals, workers=1)
+    assert len(read) == 20
+    assert most <= 4  # two pieces of two samples of 44 bytes
+
+
+def test_names_that_are_no_unicode_are_dealt_out_too(cache, originals):
+    (originals / os.fsdecode(b"a_even_\xe9.bin")).write_bytes(bytes([4, 5, 2, 3, 1]))
+    splits = Toy().load(originals)
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 21
+
+
+def test_an_array_larger_than_memory_is_mapped_all_the_same(cache, originals, monkeypatch):
+    prepared, load = Toy().prepare(originals), numpy.load
+
+    def refused(path, mmap_mode=None, **options):
+        if mmap_mode == "c":
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return load(path, mmap_mode=mmap_mode, **options)
+
+    whole = prepared.array("picture")
+    monkeypatch.setattr(numpy, "load", refused)
+    assert torch.equal(prepared.array("picture"), whole)
+
+
+def test_a_channel_that_never_changes_is_shifted_and_not_divided_by_what_rounding_leaves(cache, originals):
+    mean, std = mean_and_std(1234, torch.tensor([1234 * 0.1]).double(), torch.tensor([1234 * 0.1**2 * (1 + 1e-15)]).double())
+    assert (float(mean), float(std)) == (pytest.approx(0.1), 0.0)
+    _, std = mean_and_std(2, torch.tensor([2.0]).double(), torch.tensor([2.02]).double())
+    assert float(std) == pytest.approx(0.1)
 
 
 def test_a_split_without_samples_is_refused(cache, tmp_path):

@@ -392,7 +392,7 @@ def test_an_archive_is_unpacked_once_into_the_cache_beside_its_checksum(tmp_path
         raise AssertionError("it was read again")
 
     monkeypatch.setattr(archives, "unpack", forbidden)
-    monkeypatch.setattr(archives, "_sha256", forbidden)
+    monkeypatch.setattr(archives, "sha256_of", forbidden)
     assert opened(archive) == folder
 
 
@@ -428,6 +428,11 @@ def test_an_unpacked_folder_that_is_no_longer_whole_is_made_anew(harm, tmp_path)
         folder.with_name(f"{folder.name}.json").write_text("{")
     assert opened(archive) == folder
     assert content_of(folder) == FILES
+
+
+def test_an_archive_may_have_the_longest_name_that_there_is(tmp_path):
+    archive = make_zip(tmp_path / f"{'n' * 251}.zip")
+    assert content_of(opened(archive)) == FILES
 
 
 def test_two_processes_at_once_end_with_one_whole_folder(tmp_path):

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal.data.described.arrays import Source, inside
-from equimodal.data.described.npy import Header, mapped, written
-from equimodal.data.downloads import cache_dir
+from equimodal.data.described.npy import Header, mapped, temporary, written
 from equimodal.data.reading.originals import Damaged, unusable
 from equimodal.errors import InputError, nearest, require
 
@@ -144,14 +142,9 @@ class Columns(Source):
         return self._header
 
     def open(self) -> None:
-        numpy, place = require("numpy", extra="data"), cache_dir()
+        numpy = require("numpy", extra="data")
         self._lengths, count = [], 0
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"{place} cannot be written ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
-        with file:
+        with temporary() as file:
             width = self._header.shape[1:] if self.list else self._header.shape
             for batch in self._batches():
                 values, lengths = self._numbers(batch)

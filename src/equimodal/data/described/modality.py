@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from equimodal.data.decode import AsLong, Scaled, Standardise
+from equimodal.data.decode import AsLong, Scaled, Standardise, mean_and_std
 from equimodal.data.described.arrays import Numbers, OneEach, RowEach, Source
 from equimodal.data.described.columns import Columns
 from equimodal.data.preparation import Stored
@@ -277,5 +277,4 @@ def _moments(prepared: Prepared, name: str, rows: Any) -> tuple[torch.Tensor, to
         values = array[piece].double()
         total += values.sum(0)
         squares += values.square().sum(0)
-    mean = total / max(len(wanted), 1)
-    return mean.float(), (squares / max(len(wanted), 1) - mean.square()).clamp(min=0).sqrt().float()
+    return mean_and_std(len(wanted), total, squares)

@@ -21,9 +21,9 @@ from equimodal.errors import InputError, first_line, nearest, require
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UNREADABLE", "Header", "header_of", "mapped", "numbers_of", "refused", "spooled", "stream_of", "written"]
+__all__ = ["UNREADABLE", "Header", "header_of", "mapped", "numbers_of", "refused", "spooled", "stream_of", "temporary", "written"]
 
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError)
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, MemoryError, OverflowError)
 """What a file may raise that is cut short, damaged or of another kind; an ``InputError`` is among them."""
 
 
@@ -136,18 +136,25 @@ def numbers_of(stream: IO[bytes], header: Header) -> NDArray[Any]:
 def spooled(stream: IO[bytes], header: Header) -> NDArray[Any]:
     """Write what is left of a stream, an array's numbers, to a temporary file without a name, and map that into memory."""
     needed = math.prod(header.shape) * header.dtype.itemsize
-    place = cache_dir()
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"{place} cannot be written ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
-    with file:
+    with temporary() as file:
         while piece := stream.read(2**20):
             written(file, piece)
         if file.tell() < needed:
             raise ValueError(f"{file.tell()} bytes of numbers, not {needed}")
         return mapped(file, header)
+
+
+def temporary() -> IO[bytes]:
+    """Open a temporary file without a name, in the cache.
+
+    :raises InputError: when it cannot be written to.
+    """
+    place = cache_dir()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=place)
+    except OSError as error:
+        raise InputError(f"{place} cannot be written ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
 
 
 def written(file: IO[bytes], piece: Any) -> None:

@@ -7,21 +7,19 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal._configurable import option_defaults
-from equimodal._files import FolderLock, write_whole
+from equimodal._files import FolderLock
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.downloads import cache_dir
 from equimodal.data.preparation import manifest as manifests
-from equimodal.data.preparation.prepared import COLUMNS, Prepared
-from equimodal.data.preparation.writer import FLAGS, MISSING, Rows
+from equimodal.data.preparation.making import Making
+from equimodal.data.preparation.prepared import Prepared
 from equimodal.data.reading import archives
-from equimodal.data.splitting import check_unique
-from equimodal.errors import InputError, require
+from equimodal.errors import InputError
 
 if TYPE_CHECKING:
     from equimodal.data.preparation.plan import Plan
@@ -30,7 +28,6 @@ __all__ = ["PreparedDataset"]
 
 logger = logging.getLogger(__name__)
 
-_STATE = "state.json"
 _SHOWN = 3
 
 
@@ -82,7 +79,12 @@ class PreparedDataset(Dataset):
 
     def entry(self) -> Path:
         """Return the folder of the prepared set with these options, whether it is there or not."""
-        return cache_dir() / "prepared" / self.name / manifests.key_of(self.name, self.format, self.stored_options())
+        return cache_dir() / "prepared" / self.name / manifests.key_of(self._called(), self.format, self.stored_options())
+
+    def _called(self) -> str:
+        """Return what the data set is asked for by: its name, or outside of this package its class."""
+        kind = type(self)
+        return self.name if kind.__module__.startswith("equimodal.") else f"{kind.__module__}:{kind.__qualname__}"
 
     def load(self, data_dir: Path | None = None) -> Splits:
         """Return the splits from the prepared set, which is made on first use where the originals are given.
@@ -104,7 +106,7 @@ class PreparedDataset(Dataset):
         if data_dir is not None and (changed := self._changes(prepared, archives.opened(Path(data_dir), self.originals))):
             raise InputError(
                 f"the originals in {data_dir} have changed since {self.name} was prepared: {_some(changed)};"
-                f" prepare it again with: equimodal data prepare {self.name} --from {data_dir}{self._flags()}"
+                f" prepare it again with: equimodal data prepare {self._called()} --from {data_dir}{self._flags()}"
             )
         return prepared
 
@@ -113,6 +115,7 @@ class PreparedDataset(Dataset):
         source: Path,
         *,
         skip_damaged: bool = False,
+        replace: bool = False,
         workers: int | None = None,
         on_progress: Callable[[str, int, int], None] | None = None,
     ) -> Prepared:
@@ -123,9 +126,11 @@ class PreparedDataset(Dataset):
 
         :param source: the folder of originals, only ever read, or an archive of it, which is unpacked into the cache.
         :param skip_damaged: leave out samples whose files cannot be used, instead of refusing in the end; the manifest names them.
+        :param replace: put what is prepared in the place of a set that was made from other files, none of which is here.
         :param workers: how many threads read; as many as there are processors, at most 8, when not given.
         :param on_progress: called with ``"samples"`` or ``"checksums"``, how many are done and how many there are.
-        :raises InputError: when originals are missing, damaged or change meanwhile, or the disk is full; what is done stays.
+        :raises InputError: when originals are missing, damaged or change meanwhile, or the disk is full; what is done stays. And when
+            a set that was made from other files would be lost.
         """
         source, entry = archives.opened(Path(source), self.originals), self.entry()
         workers = workers or min(8, os.cpu_count() or 1)
@@ -136,6 +141,7 @@ class PreparedDataset(Dataset):
             raise InputError(f"{place} cannot be made ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
         lock = FolderLock(place, f"the preparation of {self.name}")
         lock.take(wait=True)
+        partial = entry.parent / f".{entry.name}.partial"
         try:
             changed: list[str] = []
             if entry.exists():
@@ -143,8 +149,12 @@ class PreparedDataset(Dataset):
                 changed = ["the prepared set was damaged"] if found is None else self._changes(found, source)
                 if found is not None and not changed:
                     return found
+                if found is not None and not replace:
+                    self._check_kin(found, source)
                 logger.info("%s is prepared anew: %s", self.name, _some(changed))
-            self._write(source, entry, skip_damaged, workers, on_progress or _silent)
+            if not self._is_ready(partial, source):
+                self._write(source, partial, skip_damaged, workers, on_progress or _silent)
+            _put(partial, entry)
             return Prepared(entry, changed, made=True)
         finally:
             lock.release()
@@ -156,7 +166,8 @@ class PreparedDataset(Dataset):
         :raises InputError: when they must be brought, saying from where.
         """
         raise InputError(
-            f"data set {self.name!r} is not fetched but brought: {self.obtain}; then run equimodal data prepare {self.name} --from FOLDER"
+            f"data set {self.name!r} is not fetched but brought: {self.obtain};"
+            f" then run equimodal data prepare {self._called()} --from FOLDER"
         )
 
     def verify(self, data_dir: Path | None = None, on_progress: Callable[[str, int, int], None] | None = None) -> Path:
@@ -180,6 +191,15 @@ class PreparedDataset(Dataset):
         folder, now = self._state(source)
         return manifests.changes(prepared.manifest, folder, now)
 
+    def _check_kin(self, prepared: Prepared, source: Path) -> None:
+        """Refuse to replace a set by one from other files: more likely than a new release is the wrong folder."""
+        before = prepared.manifest["sources"]
+        if before.keys().isdisjoint(self._state(source)[1]):
+            raise InputError(
+                f"{self.name} has been prepared from other files ({_some(list(before))}), none of which is in {source}:"
+                f" name the same folder, add --replace to give that set up, or keep both with another EQUIMODAL_CACHE"
+            )
+
     def _state(self, source: Path) -> tuple[Path, dict[str, list[int]]]:
         """Return the folder that holds all originals, and the size and time of each."""
         originals = self.originals(source)
@@ -187,10 +207,11 @@ class PreparedDataset(Dataset):
         return folder, manifests.stamps(folder, originals)
 
     def _not_prepared(self, entry: Path) -> str:
-        others = sorted(path.name for path in entry.parent.glob("*/manifest.json")) if entry.parent.exists() else []
+        others = sorted(path.name for path in entry.parent.glob("[!.]*/manifest.json")) if entry.parent.exists() else []
         known = " (it has been, with other options)" if others else ""
         return (
-            f"data set {self.name!r} has not been prepared{known}: run equimodal data prepare {self.name} --from FOLDER{self._flags()},"
+            f"data set {self.name!r} has not been prepared{known}:"
+            f" run equimodal data prepare {self._called()} --from FOLDER{self._flags()},"
             f" or name the folder of its originals with --data-dir; {self.obtain}"
         )
 
@@ -200,105 +221,33 @@ class PreparedDataset(Dataset):
         changed = {name: value for name, value in self.stored_options().items() if name not in standard or standard[name] != value}
         return "".join(f" --dataset.{name} {json.dumps(value, default=str)}" for name, value in changed.items())
 
-    def _write(self, source: Path, entry: Path, skip_damaged: bool, workers: int, on_progress: Callable[[str, int, int], None]) -> None:
+    def _is_ready(self, partial: Path, source: Path) -> bool:
+        """Tell whether an earlier call was killed after everything was written and before it stood under the final name."""
+        if not (partial / manifests.MANIFEST).exists():
+            return False
+        found = _whole(partial)
+        return found is not None and not self._changes(found, source)
+
+    def _write(self, source: Path, partial: Path, skip_damaged: bool, workers: int, on_progress: Callable[[str, int, int], None]) -> None:
         began = time.time()
         folder, before = self._state(source)
-        plan = self.plan(source)
-        check_unique(plan.ids, f"{self.name} in {source}")
-        partial = entry.parent / f".{entry.name}.partial"
-        rows = self._resumed(partial, folder, plan, before)
-        rows.write(workers, lambda done, total: on_progress("samples", done, total))
-        if rows.reasons and not skip_damaged:
-            first, more = next(iter(rows.reasons.values())), len(rows.reasons) - 1
-            others = f" (and {more} other{'s' if more > 1 else ''})" if more else ""
-            raise InputError(f"{first}{others}; mend the files and run the same again, or leave them out with --skip-damaged")
+        making = Making(self.name, partial, self.plan(source), folder, before)
+        making.write(workers, lambda done, total: on_progress("samples", done, total), skip_damaged=skip_damaged)
         digests = manifests.checksums(folder, list(before), workers, lambda done: on_progress("checksums", done, len(before)))
         if self._state(source) != (folder, before):
             raise InputError(f"the originals in {source} changed while {self.name} was being prepared: run the same again")
-        self._finish(
-            partial, plan, rows, {name: {"bytes": s, "modified_ns": m, "sha256": digests[name]} for name, (s, m) in before.items()}, began
-        )
-        if entry.exists():  # made from other originals, or damaged
-            retired = entry.parent / f".{entry.name}.old"
-            shutil.rmtree(retired, ignore_errors=True)
-            entry.replace(retired)
-            partial.replace(entry)
-            shutil.rmtree(retired, ignore_errors=True)
-        else:
-            partial.replace(entry)
+        head = {"dataset": self.name, "dataset_format": self.format, "options": self.stored_options()}
+        making.finish(head, digests, began)
 
-    def _resumed(self, partial: Path, folder: Path, plan: Plan, before: Mapping[str, Sequence[int]]) -> Rows:
-        """Return the rows as an earlier call left them, if it was to write the same."""
-        sources = {name: list(stamp) for name, stamp in before.items()}
-        state = {"plan": plan.digest(), "sources": sources}
-        try:
-            earlier = json.loads((partial / _STATE).read_text(encoding="utf-8"))
-            moved = {name for name in {*before, *earlier["sources"]} if earlier["sources"].get(name) != sources.get(name)}
-            goes_on = earlier["plan"] == state["plan"] and (not moved or plan.files is not None)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            moved, goes_on = set(), False
-        if not goes_on:
-            shutil.rmtree(partial, ignore_errors=True)
-        try:
-            partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{partial} cannot be made ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
-        rows = Rows(partial, plan)
-        if goes_on and moved and plan.files is not None:
-            rows.forget(
-                [row for row in range(len(plan.ids)) if any(path.relative_to(folder).as_posix() in moved for path in plan.files(row))]
-            )
-        free, needed = shutil.disk_usage(partial).free, rows.needed()
-        if not goes_on and needed > free:
-            raise InputError(
-                f"{self.name} takes {needed / 1e9:.2f} GB and the disk of {partial.parent} has {free / 1e9:.2f} GB left: free space,"
-                " or choose another place with EQUIMODAL_CACHE"
-            )
-        write_whole(partial / _STATE, json.dumps(state))
-        return rows
 
-    def _finish(self, partial: Path, plan: Plan, rows: Rows, sources: Mapping[str, Any], began: float) -> None:
-        """Write the columns and the manifest, and leave nothing else behind."""
-        numpy = require("numpy", extra="data")
-        held: dict[str, Any] = {"ids": numpy.array(list(plan.ids), dtype=str), **plan.columns}
-        for name, column in held.items():
-            if len(column) != len(plan.ids):
-                raise InputError(f"{self.name}: column {name!r} has {len(column)} values for {len(plan.ids)} samples")
-        try:
-            with (partial / COLUMNS).open("wb") as file:
-                numpy.savez(file, **held)
-        except OSError as error:
-            raise InputError(
-                f"{partial / COLUMNS} cannot be written ({error.strerror or error}): free space; the same command goes on"
-            ) from None
-        keep = {
-            COLUMNS,
-            FLAGS,
-            *(f"{name}.npy" for name in plan.arrays),
-            *(f"{n}.moments.npy" for n, s in plan.arrays.items() if s.moments),
-        }
-        outputs = manifests.checksums(partial, sorted(keep), 2)
-        missing = {name: int((rows.flags[:, column] == MISSING).sum()) for column, name in enumerate(plan.arrays)}
-        manifest = {
-            "format": manifests.FORMAT,
-            "dataset": self.name,
-            "dataset_format": self.format,
-            "options": self.stored_options(),
-            "samples": len(plan.ids),
-            "arrays": {name: asdict(stored) for name, stored in plan.arrays.items()},
-            "facts": dict(plan.facts),
-            "notes": list(plan.notes),
-            "damaged": rows.reasons,
-            "missing": {name: count for name, count in missing.items() if count},
-            "outputs": {name: {"bytes": (partial / name).stat().st_size, "sha256": digest} for name, digest in outputs.items()},
-            "libraries": manifests.libraries(),
-            "seconds": round(time.time() - began, 3),
-            "sources": sources,
-        }
-        write_whole(partial / manifests.MANIFEST, json.dumps(manifest, indent=1, default=str))
-        for path in partial.iterdir():
-            if path.name not in keep and path.name != manifests.MANIFEST:
-                path.unlink()
+def _put(partial: Path, entry: Path) -> None:
+    """Give what was written its final name, in the place of what was made from other originals, or is damaged."""
+    retired = entry.parent / f".{entry.name}.old"
+    shutil.rmtree(retired, ignore_errors=True)
+    if entry.exists():
+        entry.replace(retired)
+    partial.replace(entry)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _silent(what: str, done: int, total: int) -> None:

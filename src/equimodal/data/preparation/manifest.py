@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from equimodal import __version__
+from equimodal.data.reading.originals import sha256_of
 from equimodal.errors import InputError
 
 __all__ = [
@@ -70,19 +71,11 @@ def checksums(folder: Path, names: Sequence[str], workers: int, on_done: Callabl
     """
     with ThreadPoolExecutor(workers) as pool:
         found = {}
-        for done, (name, digest) in enumerate(zip(names, pool.map(lambda name: _sha256(folder / name), names), strict=True), start=1):
+        for done, (name, digest) in enumerate(zip(names, pool.map(lambda name: sha256_of(folder / name), names), strict=True), start=1):
             found[name] = digest
             if on_done is not None:
                 on_done(done)
     return found
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from None
 
 
 def changes(manifest: Mapping[str, Any], folder: Path, now: Stamps) -> list[str]:
@@ -98,7 +91,7 @@ def changes(manifest: Mapping[str, Any], folder: Path, now: Stamps) -> list[str]
             continue
         if size != was["bytes"]:
             found.append(f"{name} has {size} bytes instead of {was['bytes']}")
-        elif _sha256(folder / name) != was["sha256"]:
+        elif sha256_of(folder / name) != was["sha256"]:
             found.append(f"{name} has other content")
     return found
 

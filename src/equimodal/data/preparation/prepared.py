@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from equimodal.data.decode import mean_and_std
 from equimodal.data.preparation.manifest import read_manifest
 from equimodal.data.preparation.writer import DAMAGED, FLAGS, STORED
 from equimodal.data.tensors import TensorSet
@@ -31,11 +34,12 @@ class Prepared:
     :param folder: the entry's folder.
     :param changed: what had changed in the originals when it was prepared anew, one phrase per file.
     :param made: whether it was prepared just now.
-    :raises InputError: when the entry is not whole.
+    :raises InputError: when the entry is not whole, and later for an array when another process has prepared the set anew meanwhile.
     """
 
     def __init__(self, folder: Path, changed: Sequence[str] = (), *, made: bool = False) -> None:
         self.folder = folder
+        self._identity = _identity(folder)
         self.manifest = read_manifest(folder)
         self.changed = list(changed)
         self.made = made
@@ -49,6 +53,12 @@ class Prepared:
         self.ids: list[str] = self.columns.pop(_IDS).tolist()
         self.usable: NDArray[Any] = (flags != DAMAGED).all(axis=1)
         self._flags = dict(zip(self.manifest["arrays"], flags.T, strict=True))
+        self._check_same()
+
+    def _check_same(self) -> None:
+        """Refuse to go on with rows of one preparation and arrays of another."""
+        if _identity(self.folder) != self._identity:
+            raise InputError(f"{self.folder} was prepared anew while it was being read: run the same again")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +74,8 @@ class Prepared:
     def array(self, name: str) -> Tensor:
         """Return an array ``[rows, ...]``, memory-mapped: what is read of it, and no more, comes from the disk.
 
-        Writing to it changes this process's copy of the pages alone, never the file.
+        Writing to it changes this process's copy of the pages alone, never the file; of an array larger than all memory no copy can be
+        promised, and it is mapped to be read only.
 
         :raises InputError: for an unknown name, with the nearest one.
         """
@@ -73,13 +84,14 @@ class Prepared:
         return self._mapped(f"{name}.npy")
 
     def _mapped(self, file: str) -> Tensor:
-        numpy = require("numpy", extra="data")
         try:
-            return torch.from_numpy(numpy.load(self.folder / file, mmap_mode="c", allow_pickle=False))
+            mapped = _mapped(self.folder / file)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.folder / file} cannot be read ({error}): remove {self.folder} and prepare the data set again"
             ) from None
+        self._check_same()
+        return mapped
 
     def present(self, name: str) -> Tensor:
         """Return for an array which samples have it: boolean ``[rows]``."""
@@ -99,13 +111,11 @@ class Prepared:
         """
         wanted = self.chosen(rows)
         sums = self._mapped(f"{name}.moments.npy")[wanted[self.present(name)[wanted]]].sum(0)
-        count, total, squares = (column.clamp(min=1) if k == 0 else column for k, column in enumerate(sums.unbind(1)))
-        mean = total / count
-        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        mean, std = mean_and_std(*sums.unbind(1))
         facts = self.manifest["arrays"][name]
         trailing = len(facts["shape"]) - 1 if facts["channels"] == "first" else 0
         shape = [-1] + [1] * max(trailing, 0)
-        return mean.float().reshape(shape), std.float().reshape(shape)
+        return mean.reshape(shape), std.reshape(shape)
 
     def tensor_set(
         self,
@@ -134,6 +144,27 @@ class Prepared:
         return TensorSet(
             {modality: _filled(spec, self.array) for modality, spec in inputs.items()}, targets[wanted], masks, rows=wanted, decode=decode
         )
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another one that takes its name."""
+    try:
+        state = folder.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def _mapped(path: Path) -> Tensor:
+    numpy = require("numpy", extra="data")
+    try:
+        return torch.from_numpy(numpy.load(path, mmap_mode="c", allow_pickle=False))
+    except OSError as error:
+        if error.errno != errno.ENOMEM:  # Linux promises no copy of more than memory and swap
+            raise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of tensors that must not be written to
+        return torch.from_numpy(numpy.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _names(spec: Any) -> list[str]:

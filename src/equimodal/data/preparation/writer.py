@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +26,8 @@ STORED, MISSING, DAMAGED = 1, 2, 3
 """What became of an array of a sample; 0 where it has not been read yet."""
 
 FLAGS = "flags.npy"
-_REASONS = "damaged.json"
 _TOGETHER = 64  # samples read before their rows are written
+_IN_MEMORY = 2**28  # bytes of their rows, which may make it fewer samples
 _SECONDS = 2.0  # between two marks of what is done
 
 
@@ -61,6 +61,8 @@ class Rows:
         shape = (len(self.plan.ids), len(self.plan.arrays))
         try:
             found = self.numpy.load(self.folder / FLAGS, allow_pickle=False)
+            if any(file.path.stat().st_size != file.size for file in self._all()):  # someone removed one: its rows are gone
+                found = None
         except (OSError, ValueError):
             found = None
         flags: NDArray[Any] = self.numpy.zeros(shape, dtype="uint8")
@@ -73,8 +75,9 @@ class Rows:
         return sum(file.size for file in self._all())
 
     def forget(self, rows: list[int]) -> None:
-        """Have these rows read again."""
+        """Have these rows read again, by a later process too, if this one is killed before it comes to them."""
         self.flags[rows] = 0
+        self._keep_flags()
 
     def write(self, workers: int, on_progress: Callable[[int, int], None]) -> None:
         """Read and write every row that is not done.
@@ -90,16 +93,18 @@ class Rows:
         try:
             for file in self._all():
                 file.open()
+            together = max(workers, min(_TOGETHER, _IN_MEMORY // max(sum(file.row for file in self._files.values()), 1)))
             with ThreadPoolExecutor(workers) as pool:
-                for row, found in _in_pieces(pool, self._read, left):
+                for row, found in _in_pieces(pool, self._read, left, together):
                     self._keep(row, found)
                     done += 1
-                    if time.monotonic() - marked > _SECONDS:
+                    if done < total and time.monotonic() - marked > _SECONDS:
                         self._mark()
                         marked = time.monotonic()
                         on_progress(done, total)
             self._mark()
-            on_progress(done, total)
+            if left:
+                on_progress(done, total)
         except OSError as error:
             raise InputError(
                 f"{self.folder} cannot be written ({error.strerror or error}): free space, or choose another place with EQUIMODAL_CACHE;"
@@ -118,6 +123,8 @@ class Rows:
             return self._checked(row, self.plan.read(row))
         except Damaged as error:
             return error
+        except OSError as error:  # of an original; the caller takes its own for those of the place that is written to
+            return Damaged(f"sample {self.plan.ids[row]!r} cannot be read ({error.strerror or error})")
 
     def _checked(self, row: int, found: Mapping[str, NDArray[Any] | None]) -> dict[str, NDArray[Any] | None]:
         rows: dict[str, NDArray[Any] | None] = {}
@@ -133,7 +140,10 @@ class Rows:
                 raise Damaged(f"sample {self.plan.ids[row]!r}: {name} has shape {list(value.shape)}, not {list(stored.shape)}")
             if value.dtype.kind == "f" and not self.numpy.isfinite(value).all():
                 raise Damaged(f"sample {self.plan.ids[row]!r}: {name} holds a value that is NaN or infinite")
-            rows[name] = value.astype(stored.dtype, casting="same_kind", copy=False)
+            with self.numpy.errstate(over="ignore"):
+                rows[name] = cast = value.astype(stored.dtype, casting="same_kind", copy=False)
+            if cast.dtype != value.dtype and not (self.numpy.isfinite(cast) if cast.dtype.kind == "f" else cast == value).all():
+                raise Damaged(f"sample {self.plan.ids[row]!r}: {name} holds {abs(value).max()}, which is too large for {stored.dtype}")
         return rows
 
     def _keep(self, row: int, found: Mapping[str, NDArray[Any] | None] | Damaged) -> None:
@@ -143,6 +153,7 @@ class Rows:
             return
         for column, (name, value) in enumerate(found.items()):
             if value is None:
+                self._files[name].clear(row)  # an earlier process may have found it there
                 self.flags[row, column] = MISSING
                 continue
             self._files[name].put(row, value)
@@ -154,15 +165,17 @@ class Rows:
     def _mark(self) -> None:
         for file in self._all():
             file.sync()
+        self._keep_flags()
+
+    def _keep_flags(self) -> None:
         held = io.BytesIO()
         self.numpy.save(held, self.flags)
         write_whole(self.folder / FLAGS, held.getvalue())
-        write_whole(self.folder / _REASONS, json.dumps(self.reasons))
 
 
-def _in_pieces(pool: ThreadPoolExecutor, read: Callable[[int], Any], rows: list[int]) -> Iterator[tuple[int, Any]]:
-    """Yield what is read of the rows, in their order, with at most two pieces of them in memory."""
-    pieces = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+def _in_pieces(pool: ThreadPoolExecutor, read: Callable[[int], Any], rows: list[int], together: int) -> Iterator[tuple[int, Any]]:
+    """Yield what is read of the rows, in their order, with at most two pieces of so many of them in memory."""
+    pieces = [rows[start : start + together] for start in range(0, len(rows), together)]
     ahead: list[Any] = []
     for piece in [*pieces, None]:
         if piece is not None:
@@ -197,9 +210,9 @@ class _ArrayFile:
         numpy = require("numpy", extra="data")
         self.path = path
         self.dtype = numpy.dtype(dtype).newbyteorder("<")
-        self._row = int(self.dtype.itemsize * numpy.prod(shape, dtype="int64"))
+        self.row = self.dtype.itemsize * math.prod(shape)
         self._header = _header(numpy, self.dtype, (rows, *shape))
-        self.size = len(self._header) + rows * self._row
+        self.size = len(self._header) + rows * self.row
         self._descriptor: int | None = None
 
     def open(self) -> None:
@@ -208,10 +221,16 @@ class _ArrayFile:
         os.pwrite(self._descriptor, self._header, 0)
 
     def put(self, row: int, value: NDArray[Any]) -> None:
+        self._write(row, value.astype(self.dtype, order="C", copy=False).tobytes())
+
+    def clear(self, row: int) -> None:
+        self._write(row, bytes(self.row))
+
+    def _write(self, row: int, value: bytes) -> None:
         if self._descriptor is None:
             raise RuntimeError(f"{self.path} is not open")
-        content = memoryview(value.astype(self.dtype, order="C", copy=False).tobytes())
-        place = len(self._header) + row * self._row
+        content = memoryview(value)
+        place = len(self._header) + row * self.row
         while content:  # a disk that fills up may take a part
             written = os.pwrite(self._descriptor, content, place)
             content, place = content[written:], place + written

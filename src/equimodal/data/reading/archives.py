@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from equimodal._files import FolderLock, write_whole
 from equimodal.data.downloads import cache_dir
+from equimodal.data.reading.originals import sha256_of
 from equimodal.data.reading.unpacking import Limits, Unpacking
 from equimodal.errors import InputError
 
@@ -69,9 +69,9 @@ def _unpacked(source: Path, limits: Limits | None, on_progress: Progress | None)
     for note, folder in _notes(place):
         if {key: note.get(key) for key in known} == known and _is_whole(folder, note):
             return folder
-    digest = _sha256(source)
+    digest = sha256_of(source, "archive")
     # The end of the name keeps archives of one name apart, the beginning is for people.
-    folder = place / f"{source.name.partition('.')[0] or 'archive'}-{digest[:12]}"
+    folder = place / f"{source.name.partition('.')[0][:40] or 'archive'}-{digest[:12]}"
     with _alone(place):
         if not any(held == folder and note.get("sha256") == digest and _is_whole(held, note) for note, held in _notes(place)):
             shutil.rmtree(folder, ignore_errors=True)  # what is left where someone removed a part
@@ -160,11 +160,3 @@ def _measure(folder: Path) -> tuple[int, int]:
             files += 1
             size += os.lstat(Path(above, name)).st_size
     return files, size
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"archive {path} cannot be read ({error.strerror or error})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from equimodal.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Damaged", "is_html", "listed", "locate", "read_bytes", "unusable"]
+__all__ = ["Damaged", "is_html", "listed", "locate", "read_bytes", "sha256_of", "unusable"]
 
 _HEAD = 512
 
@@ -65,6 +66,19 @@ def read_bytes(path: Path, what: str) -> bytes:
     if instead := _in_its_place(content):
         raise Damaged(f"{what} {path} is {instead}")
     return content
+
+
+def sha256_of(path: Path, what: str = "") -> str:
+    """Return the sha256 of a file, in hexadecimal digits.
+
+    :param what: what it is, for the message.
+    :raises InputError: when it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read ({error.strerror or error})".lstrip()) from None
 
 
 def unusable(path: Path, what: str, reason: object = "") -> Damaged:
