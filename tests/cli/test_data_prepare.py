@@ -54,14 +54,11 @@ def test_a_second_call_says_that_nothing_changed_and_does_nothing(run_command, r
     run_command("data", "prepare", TOY, "--from", raw)
     before = state_of(cache)
     shown = run_command("data", "prepare", TOY, "--from", raw)
-    assert (
-        shown
     assert shown.splitlines() == [
         "toy: nothing has changed since it was prepared, and nothing was done",
         "splits: 24 training, 8 validation, 8 test",
         f"it is in {Toy().entry()}",
     ]
-    )
     assert state_of(cache) == before
 
 
