@@ -124,7 +124,7 @@ def _folder(dataset: Dataset, source: Path | None) -> Path | None:
 
 def _instead(dataset: Dataset) -> str:
     if _is_shipped(dataset):
-        return f"data set {dataset.name!r} is shipped with the package and needs no preparation: use it as it is"
+        return f"data set {dataset.name!r} needs no preparation: use it as it is"
     return (
         f"data set {dataset.name!r} needs no preparation, its originals are read as they are: fetch them with 'equimodal data fetch"
         f" {dataset.name}', or name the folder that holds them with --data-dir when you train"

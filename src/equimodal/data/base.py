@@ -78,7 +78,9 @@ class Dataset(Configurable):
         :param data_dir: where to put them; the cache when not given.
         :raises InputError: when the data set is part of the package and there is nothing to fetch.
         """
-        raise InputError(f"data set {self.name!r} is shipped with the package: there is nothing to fetch, use it as it is")
+        shipped = type(self).__module__.startswith("equimodal.")
+        why = "is shipped with the package" if shipped else "says itself where its files are"
+        raise InputError(f"data set {self.name!r} {why}: there is nothing to fetch, use it as it is")
 
     def verify(self, data_dir: Path | None = None) -> Path:
         """Check the files of the data set against their checksums.

@@ -82,7 +82,8 @@ def _missing(facts: Mapping[str, Any], splits: Mapping[str, Any]) -> list[str]:
     for modality in facts["modalities"]:
         held = [f"{count:,} {SPLIT_NAMES[split]}" for split, count in modality["missing"].items() if count and split in splits]
         if held:
-            notes.append(f"{clean(modality['name'])} is missing in {listing(held)} samples")
+            only = sum(count for split, count in modality["missing"].items() if split in splits) == 1
+            notes.append(f"{clean(modality['name'])} is missing in {listing(held)} {'sample' if only else 'samples'}")
     return notes
 
 

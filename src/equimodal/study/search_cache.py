@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SearchCache", "content_hash"]
 
 _FORMAT = 1
-_TOGETHER = 4096
+_TOGETHER = 256
 
 
 def content_hash(splits: Splits, modality: str) -> str:
