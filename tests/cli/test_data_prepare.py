@@ -214,7 +214,7 @@ def test_a_cache_that_cannot_be_written(refused, raw, monkeypatch, tmp_path):
         (["prepare", TOY, "--from", ".", "--scale", "2"], "unknown option --scale"),
         (["prepare", TOY, "--from", ".", "--workers", "0"], "'0' is no whole number of at least 1"),
         (["prepare", TOY, "--from", ".", "--to", "x"], "--to belongs to data fetch"),
-        (["prepare", "digits-av", "--from", "."], "shipped with the package and needs no preparation: use it as it is"),
+        (["prepare", "digits-av", "--from", "."], "needs no preparation: use it as it is"),
         (["prepare", "avdigits", "--from", "."], "needs no preparation, its originals are read as they are: fetch them with"),
         (["fetch", TOY], "'toy' is not fetched but brought: write it with write_originals; then run equimodal data prepare"),
         (["prepare"], "data prepare needs the name of a data set"),
