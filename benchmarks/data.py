@@ -64,7 +64,7 @@ def rows(repeats):
         yield (
             f"prepare {CLIPS} clips of CREMA-D's size / decode them",
             *interleaved(*preparing(Path(folder), clips), max(3, repeats // 5)),
-            1.6,
+            2.2,
         )
 
 

@@ -4,7 +4,10 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +236,34 @@ def test_bad_input(refused, words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in refused("data", *words)
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
+
+
+def test_a_run_is_not_continued_on_other_arrays(run_command, refused, raw, tmp_path):
+    train = ("train", "--dataset", TOY, "--method", "joint", "--epochs", 1, "--out", tmp_path / "run")
+    run_command("data", "prepare", TOY, "--from", raw)
+    shown = run_command(*train)
+    assert "toy: 24 training, 8 validation, 8 test samples of picture + track; 2 classes" in " ".join(shown.split())
+    assert "nothing was trained" in run_command(*train)
+    changed = min(raw.iterdir())
+    changed.write_bytes(bytes([200, 1, 2, 3, 2]))
+    run_command("data", "prepare", TOY, "--from", raw)
+    said = refused(*train)
+    assert "holds another configuration's run (prepared_data = " in said
+    # The configuration of that run trains on what is there now.
+    run_command("train", "--config", tmp_path / "run" / "config.yaml", "--out", tmp_path / "again")
+
+
+def test_a_class_of_one_s_own_is_found_in_the_current_folder(tmp_path, cache, raw):
+    (tmp_path / "mine.py").write_text("from data.preparation.toy import Toy\n\n\nclass Mine(Toy):\n    name = 'mine'\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [Path(sys.executable).with_name("equimodal"), "data", "prepare", "mine:Mine", "--from", raw]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mine: 40 samples prepared" in done.stdout
+
+
+def test_what_cannot_be_augmented_is_refused_before_there_is_a_folder(run_command, refused, raw, tmp_path):
+    run_command("data", "prepare", TOY, "--from", raw)
+    said = refused("train", "--dataset", TOY, "--augment.track", '["crop"]', "--out", tmp_path / "run")
+    assert "augment.track: pictures or spectrograms" in said
+    assert not (tmp_path / "run").exists()

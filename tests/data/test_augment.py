@@ -79,7 +79,7 @@ def test_the_seed_alone_decides(pictures, step):
     ("given", "said"),
     [
         ({"picture": []}, "augment: unknown modality 'picture': known: audio, image"),
-        ({"image": "crop"}, "augment.image = 'crop': a list of augmentations is needed"),
+        ({"image": "crop"}, "augment.image = 'crop': a list of augmentations is needed, such as"),
         ({"image": ["croop"]}, "augment.image: unknown augmentation 'croop': did you mean 'crop'?"),
         ({"image": [{"padding": 3}]}, "augment.image: {'padding': 3} is no augmentation: give one of"),
         ({"image": [{"name": "crop", "pading": 3}]}, "augmentation 'crop' has no option 'pading': did you mean 'padding'?"),

@@ -89,7 +89,7 @@ def test_two_damaged_clips_are_counted_and_the_mended_ones_alone_are_read_again(
     sounds = [folder / "AudioWAV" / f"{name}.wav" for name in ("1001_DFA_ANG_XX", "1002_IOM_ANG_XX")]
     for path in sounds:
         _cut(path)
-    assert "(and 1 other)" in _refused(folder, "cut short")
+    assert "(and 1 other: " in _refused(folder, "cut short")
     for path in sounds:
         path.unlink()
         write_sound(path)

@@ -102,10 +102,10 @@ def test_colours_leave_out_products_of_rare_ones_and_prepare_nothing_anew(tmp_pa
     assert FashionImageText().entry() == prepared.folder
     assert FashionImageText().num_outputs == 20
     names = arrays["colour_names"][arrays["colour"]]
-    for number, part in enumerate(vars(dataset.splits(prepared)).values()):
+    for number, part in enumerate(dataset.splits(prepared).parts().values()):
         held = [name for name, split in zip(names, arrays["split"], strict=True) if split == number and name in COLOURS]
         assert [COLOURS[target] for target in part.targets] == held
-    assert sum(len(part) for part in vars(dataset.splits(prepared)).values()) == 102
+    assert sum(len(part) for part in dataset.splits(prepared).parts().values()) == 102
 
 
 def test_the_vocabulary_is_of_training_titles_alone(tmp_path, monkeypatch):
@@ -323,7 +323,7 @@ def test_a_truncated_picture_is_named_and_may_be_left_out(shop):
     path.write_bytes(path.read_bytes()[:400])
     refused(shop.folder, "cut short or damaged", path)
     prepared = FashionImageText().prepare(shop.folder, skip_damaged=True)
-    assert sum(len(part) for part in vars(FashionImageText().splits(prepared)).values()) == 239
+    assert sum(len(part) for part in FashionImageText().splits(prepared).parts().values()) == 239
 
 
 def test_a_product_twice_is_refused(shop):
@@ -377,8 +377,8 @@ def test_real_sizes_shapes_and_balance(real):
     assert ids.min() >= 0
     assert ids.max() == FashionImageText.encoders["text"]["vocabulary"] - 1
     colours = FashionImageText(target="colour").load(real)
-    assert [len(part) for part in vars(colours).values()] == [5086, 1240, 1291]
-    assert all(part.targets.bincount(minlength=10).min() > 35 for part in vars(colours).values())
+    assert [len(part) for part in colours.parts().values()] == [5086, 1240, 1291]
+    assert all(part.targets.bincount(minlength=10).min() > 35 for part in colours.parts().values())
 
 
 def test_real_colours_are_the_ten_most_common(real):

@@ -250,7 +250,7 @@ def test_a_missing_a_corrupt_and_an_empty_recording_are_named_and_may_be_left_ou
     replaced(cut, cut.read_bytes()[:1000])
     write_sound(folder / "silence.wav", seconds=0.0)
     replaced(empty, (folder / "silence.wav").read_bytes())
-    message = refused(folder, r"recording .* is missing \(and 2 others\).*--skip-damaged")
+    message = refused(folder, r"recording .* is missing \(and 2 others: .*--skip-damaged")
     assert str(missing) in message
     prepared = LUMA().prepare(folder, skip_damaged=True)
     assert (~prepared.usable).nonzero()[0].tolist() == [3, 50, 120]

@@ -290,11 +290,11 @@ def test_damaged_movies_are_named_and_may_be_left_out(tokenizers, folder):
     replaced(cut, cut.read_bytes()[:40])
     replaced(poster, poster.read_bytes()[:2000])
     replaced(html, b"<html><body>404</body></html>")
-    message = refused(MMIMDb(length=16).prepare, folder, match=r"\(and 3 others\).*--skip-damaged")
+    message = refused(MMIMDb(length=16).prepare, folder, match=r"\(and 3 others: .*--skip-damaged")
     assert f"movie {missing} is missing, and {folder / 'split.json'} names it" in message
     prepared = MMIMDb(length=16).prepare(folder, skip_damaged=True)
     assert set(prepared.manifest["damaged"]) == {ids[0], ids[9], ids[20], ids[40]}
-    assert [len(part) for part in vars(MMIMDb(length=16).splits(prepared)).values()] == [27, 6, 13]
+    assert [len(part) for part in MMIMDb(length=16).splits(prepared).parts().values()] == [27, 6, 13]
 
 
 @pytest.mark.parametrize(

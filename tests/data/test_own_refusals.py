@@ -135,6 +135,11 @@ TABLES = {
         "",
         "samples.csv, line 22: no training sample has the label 'dgo' (did you mean 'dog'?)",
     ),
+    "a label in another case": (
+        {"label": {4: "Dog"}},
+        "",
+        "samples.csv, line 6: column 'label' holds 'Dog', and elsewhere 'dog': write them alike, or list both under 'classes'",
+    ),
     "an empty label": ({"label": {4: ""}}, "", "samples.csv, line 6: column 'label' is empty"),
     "one label": ({"label": dict.fromkeys(range(30), "cat")}, "", "column 'label' holds 'cat' alone"),
     "the same id twice": ({"id": {5: "c02"}}, "", "samples.csv, line 7: id 'c02' stands in line 4 already"),

@@ -214,7 +214,7 @@ def test_a_missing_file_is_named_and_its_recording_may_be_left_out(folder):
     path.unlink()
     refused(folder, "a11_s3_t1_inertial.mat is missing", path)
     prepared = UTDMHAD().prepare(folder, skip_damaged=True)
-    assert [len(part) for part in vars(UTDMHAD().splits(prepared)).values()] == [5, 2, 8]
+    assert [len(part) for part in UTDMHAD().splits(prepared).parts().values()] == [5, 2, 8]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -343,7 +343,7 @@ def test_real_sizes_people_and_balance(real):
         assert batch.inputs["inertial"].values.shape == (len(part), 326, 6)
         assert batch.inputs["depth"].shape == (len(part), 16, 30, 40)
         assert all(set(counts) <= {each - 1, each} for counts in [part.targets.bincount(minlength=27).tolist()])
-    lengths = {name: torch.cat([part[:].inputs[name].lengths for part in vars(splits).values()]) for name in ("skeleton", "inertial")}
+    lengths = {name: torch.cat([part[:].inputs[name].lengths for part in splits.parts().values()]) for name in ("skeleton", "inertial")}
     assert {name: (values.min().item(), values.max().item()) for name, values in lengths.items()} == {
         "skeleton": (41, 125),
         "inertial": (107, 326),

@@ -184,7 +184,7 @@ SITUATIONS = {
     "another metric": {"metric": "mean_average_precision"},
     "float64": {
         "model": functools.partial(network, dtype=torch.float64),
-        "data": lambda: Splits(*(type(p)({k: v.double() for k, v in p.inputs.items()}, p.targets) for p in vars(splits()).values())),
+        "data": lambda: Splits(*(type(p)({k: v.double() for k, v in p.inputs.items()}, p.targets) for p in splits().parts().values())),
     },
 }
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equimodal.cli.commands import make_parser
 from equimodal.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["main"]
 
@@ -24,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            return _run(arguments)
+            with _current_folder():
+                return _run(arguments)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -41,11 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse("out of memory: choose a smaller batch or model")
     except KeyboardInterrupt:
-        print("equimodal: interrupted; a run goes on from its last finished epoch when the command is given again", file=sys.stderr)
+        print("equimodal: interrupted; the same command goes on from what was finished", file=sys.stderr)
         return 130
 
 
+@contextmanager
+def _current_folder() -> Iterator[None]:
+    """Look for "module:Class" in the current folder too, as under python -m; last, so that nothing there hides another module."""
+    try:
+        here = str(Path.cwd())
+    except OSError:  # it has been removed
+        here = ""
+    if not here or here in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
+    # Without NumPy, which the core does not need, torch remarks on its lack; what needs it says so in a line of its own.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
     try:
         known, extra = make_parser().parse_known_args(arguments)
     except SystemExit as exit_:  # after --help and --version

@@ -8,13 +8,17 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equimodal.cli.options import dotted_options, merge, value_of
-from equimodal.cli.parser import Parser, count, folder, number, say, whole_number
+from equimodal.cli.parser import WIDTH, Parser, count, folder, number, say, whole_number
 from equimodal.cli.progress import show_epochs
 from equimodal.cli.steps import data_steps
 from equimodal.errors import InputError, require
+from equimodal.report.words import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from equimodal.data.base import Dataset, Splits
 
 __all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file", "read_config"]
 
@@ -136,6 +140,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
         first = processes.rank() == 0
         with data_steps() if first else nullcontext():
             data = load_data(config, arguments.data_dir)
+        if first:
+            say(_sizes(*data))
         modalities = data[0].modalities
         method, dataset, metric = config["method"], config["dataset"]["name"], config["metric"]
         title = f"{method['name']} on {dataset}, seed {config['seed']}; validation {metric} in percent"
@@ -149,3 +155,18 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
             say(str(group_rows([read_run(arguments.out)], modalities)))
             say(f"\nresult: {arguments.out / 'result.json'}")
     return 0
+
+
+def _sizes(dataset: Dataset, splits: Splits) -> str:
+    """Return what was read, in a line or two."""
+    sizes = ", ".join(f"{len(getattr(splits, name)):,} {said}" for name, said in SPLIT_NAMES.items())
+    kinds = {"single-label": "classes", "multilabel": "labels"}.get(dataset.task, "outputs")
+    found = f"{dataset.name}: {sizes} samples of {' + '.join(dataset.modalities)}; {dataset.num_outputs} {kinds}"
+    lacking = {name: sum(_lacking(getattr(splits, split), name) for split in SPLIT_NAMES) for name in dataset.modalities}
+    absent = "".join(f"; {count:,} samples lack {name}" for name, count in lacking.items() if count)
+    return textwrap.fill(found + absent, WIDTH)
+
+
+def _lacking(split: Any, modality: str) -> int:
+    mask = getattr(split, "present", {}).get(modality)
+    return 0 if mask is None else int((~mask).sum())

@@ -179,7 +179,7 @@ def make_augmentations(given: Any, modalities: Sequence[str]) -> dict[str, tuple
         if modality not in modalities:
             raise InputError(f"augment: unknown modality {modality!r}: {nearest(str(modality), modalities)}")
         if not isinstance(items, (list, tuple)):
-            raise InputError(f"augment.{modality} = {items!r}: a list of augmentations is needed")
+            raise InputError(f"augment.{modality} = {items!r}: a list of augmentations is needed, such as '[\"horizontal-flip\"]'")
         if made := tuple(_made(item, f"augment.{modality}") for item in items):
             found[modality] = made
     return found

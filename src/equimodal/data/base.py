@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from equimodal._configurable import Configurable, option_defaults
@@ -26,11 +26,17 @@ class Splits:
     :param train: what the network learns from.
     :param val: what decides between epochs, configurations and learning rates.
     :param test: what is read once, at the end.
+    :param digest: a checksum of what the splits were taken from, where there is one: a run is not continued on other data.
     """
 
     train: TensorSet
     val: TensorSet
     test: TensorSet
+    digest: str | None = field(default=None, kw_only=True)
+
+    def parts(self) -> dict[str, TensorSet]:
+        """Return the splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 class Dataset(Configurable):

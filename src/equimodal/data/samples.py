@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def as_samples(splits: Splits) -> Splits:
         kind = type(split)
         if hasattr(kind, "__getitem__") and hasattr(kind, "__len__") and not hasattr(kind, "only"):
             wrapped[name] = Samples(split)
-    return type(splits)(**wrapped)
+    return dataclasses.replace(splits, **wrapped)
 
 
 def fetched(data: Any, numbers: Sequence[int]) -> list[Any]:

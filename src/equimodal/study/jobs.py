@@ -141,7 +141,7 @@ def part_of_data(data: Data, modality: str | None) -> Data:
     if modality is None:
         return data
     dataset, splits = data
-    return dataset, Splits(splits.train.only(modality), splits.val.only(modality), splits.test)
+    return dataset, Splits(splits.train.only(modality), splits.val.only(modality), splits.test, digest=splits.digest)
 
 
 def checked_count(value: Any, name: str) -> int:

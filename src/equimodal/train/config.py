@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from equimodal._configurable import matches
 from equimodal.data import datasets
-from equimodal.data.augment import make_augmentations
+from equimodal.data.augment import augmented, make_augmentations
 from equimodal.data.samples import as_samples
 from equimodal.errors import InputError, nearest
 from equimodal.groups import modality_groups, modality_modules
@@ -83,6 +83,9 @@ _TYPES: Mapping[str, tuple[Any, str]] = {
     "stop": (int | None, "a whole number, or null for none,"),
 }
 
+_DATA = "prepared_data"
+"""Where a run's configuration holds the checksum of its data, which says nothing of how to make such a run."""
+
 _PRECISIONS = {"bfloat16": torch.bfloat16}
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _MOST_THREADS = 1024
@@ -118,7 +121,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     if config.get("format", FORMAT) != FORMAT:
         raise InputError(f"this configuration has format {config['format']!r}: this version reads format {FORMAT}")
-    config = {key: value for key, value in config.items() if key not in ("format", "identity")}
+    config = {key: value for key, value in config.items() if key not in ("format", "identity", _DATA)}
     config = {**DEFAULTS, **_check_keys(config, tuple(DEFAULTS), "the configuration")}
     _check_settings(config)
     dataset, method = made(config, "dataset", datasets), made_method(config)
@@ -255,7 +258,7 @@ def train(
         autocast=_PRECISIONS.get(config["autocast"]),
         augment=config["augment"],
         out=out,
-        config=config,
+        config=config if splits.digest is None else {**config, _DATA: splits.digest},
         on_epoch=on_epoch,
         **passed,
     )
@@ -309,6 +312,7 @@ def _parameter_groups(config: Mapping[str, Any], model: nn.Module) -> list[dict[
 def _rehearse(config: Mapping[str, Any], model: JointFusion, dataset: Dataset, splits: Splits) -> None:
     """Try the parts of a run together before a folder is made for it."""
     rehearse_model(model, splits.val[:2])
+    _rehearse_augmentations(config, splits)
     device, (scheduler, interval) = the_device(config["device"]), scheduler_factory(config)
     with torch.random.fork_rng([]):
         trained = made_method(config).build(copy.deepcopy(model), get_task(dataset.task).loss)
@@ -319,3 +323,10 @@ def _rehearse(config: Mapping[str, Any], model: JointFusion, dataset: Dataset, s
     batches = math.ceil(len(splits.train) / config["batch_size"])
     steps = config["epochs"] * (math.ceil(batches / config["accumulate"]) if interval == "step" else 1)
     rehearse_optimizer(groups, optimizer_factory(config), scheduler, device, steps)
+
+
+def _rehearse_augmentations(config: Mapping[str, Any], splits: Splits) -> None:
+    changes = make_augmentations(config["augment"], tuple(config["model"]["encoders"]))
+    batch = splits.val[:2]
+    generators = {(modality, place): torch.Generator() for modality, steps in changes.items() for place in range(len(steps))}
+    augmented(batch, changes, generators, len(batch), slice(None))

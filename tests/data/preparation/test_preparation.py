@@ -177,7 +177,10 @@ def test_damaged_samples_are_left_out_where_asked_and_move_no_other(cache, origi
     before = {int(value) for value in whole.train.inputs["picture"][whole.train.rows][:, 0, 0, 0]}
     for name in ("a_even_004", "b_odd_005"):
         (originals / f"{name}.bin").write_bytes(b"1")
-    with pytest.raises(InputError, match=r"\(and 1 other\); mend the files and run the same again, or leave them out with --skip-damaged"):
+    with pytest.raises(
+        InputError,
+        match=r"\(and 1 other: b_odd_005\); mend .*, or leave them out: .* data.preparation.toy:Toy --from .* --skip-damaged",
+    ):
         Toy().prepare(originals)
     prepared = Toy().prepare(originals, skip_damaged=True)
     assert set(prepared.manifest["damaged"]) == {"a_even_004", "b_odd_005"}

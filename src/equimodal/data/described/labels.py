@@ -54,10 +54,25 @@ def _classes(description: Description, table: Table) -> Targets:
     numpy, name = require("numpy", extra="data"), description.target[0]
     cells = table.texts(name, "target", description.place("target"))
     names = description.classes or _in_order(cells)
+    if description.classes is None:
+        _check_spelling(names, name, cells, table)
     if len(names) < 2:
         raise InputError(f"table {table.path}: column {name!r} holds {names[0]!r} alone: two classes or more are needed")
     numbers = {label: number for number, label in enumerate(names)}
     return Targets(numpy.array([_number(numbers, cell, name, row, table) for row, cell in enumerate(cells)], dtype="int64"), names)
+
+
+def _check_spelling(names: Sequence[str], column: str, cells: Sequence[str], table: Table) -> None:
+    """Refuse two classes that differ in case or spaces alone: one of them is a slip of the pen."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        other = spelled.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            rare = min((name, other), key=lambda label: sum(cell == label for cell in cells))
+            raise InputError(
+                f"{table.where(list(cells).index(rare))}: column {column!r} holds {rare!r}, and elsewhere"
+                f" {name if rare == other else other!r}: write them alike, or list both under 'classes' in the description"
+            )
 
 
 def _labels(description: Description, table: Table) -> Targets:

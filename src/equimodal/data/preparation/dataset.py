@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -92,7 +93,8 @@ class PreparedDataset(Dataset):
         :param data_dir: the folder of originals, only ever read. Without one, the set must have been prepared before.
         :raises InputError: when it has not, or the originals are no longer those that it was made from.
         """
-        return self.splits(self.opened(data_dir))
+        prepared = self.opened(data_dir)
+        return dataclasses.replace(self.splits(prepared), digest=prepared.digest)
 
     def opened(self, data_dir: Path | None = None) -> Prepared:
         """Return the prepared set; see :meth:`load`."""
@@ -106,7 +108,7 @@ class PreparedDataset(Dataset):
         if data_dir is not None and (changed := self._changes(prepared, archives.opened(Path(data_dir), self.originals))):
             raise InputError(
                 f"the originals in {data_dir} have changed since {self.name} was prepared: {_some(changed)};"
-                f" prepare it again with: equimodal data prepare {self._called()} --from {data_dir}{self._flags()}"
+                f" prepare it again with: {self._command(data_dir)}"
             )
         return prepared
 
@@ -140,7 +142,11 @@ class PreparedDataset(Dataset):
         except OSError as error:
             raise InputError(f"{place} cannot be made ({error.strerror or error}): set EQUIMODAL_CACHE to a folder of yours") from None
         lock = FolderLock(place, f"the preparation of {self.name}")
-        lock.take(wait=True)
+        try:
+            lock.take()
+        except InputError:
+            logger.info("another process prepares %s: waiting for it", self.name)
+            lock.take(wait=True)
         partial = entry.parent / f".{entry.name}.partial"
         try:
             changed: list[str] = []
@@ -211,9 +217,13 @@ class PreparedDataset(Dataset):
         known = " (it has been, with other options)" if others else ""
         return (
             f"data set {self.name!r} has not been prepared{known}:"
-            f" run equimodal data prepare {self._called()} --from FOLDER{self._flags()},"
+            f" run {self._command('FOLDER')},"
             f" or name the folder of its originals with --data-dir; {self.obtain}"
         )
+
+    def _command(self, source: Path | str) -> str:
+        """Return what prepares this data set on the command line."""
+        return f"equimodal data prepare {self._called()} --from {source}{self._flags()}"
 
     def _flags(self) -> str:
         """Return the options that are not the default, as the command line takes them."""
@@ -231,7 +241,7 @@ class PreparedDataset(Dataset):
     def _write(self, source: Path, partial: Path, skip_damaged: bool, workers: int, on_progress: Callable[[str, int, int], None]) -> None:
         began = time.time()
         folder, before = self._state(source)
-        making = Making(self.name, partial, self.plan(source), folder, before)
+        making = Making(self.name, partial, self.plan(source), folder, before, self._command(source))
         making.write(workers, lambda done, total: on_progress("samples", done, total), skip_damaged=skip_damaged)
         digests = manifests.checksums(folder, list(before), workers, lambda done: on_progress("checksums", done, len(before)))
         if self._state(source) != (folder, before):

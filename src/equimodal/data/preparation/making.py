@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Making"]
 
 _STATE = "state.json"
+_NAMED = 9
 _LONGEST = 1000
 """How many characters the name of a sample may have: an array of texts takes for each as much as for the longest."""
 
@@ -36,15 +37,17 @@ class Making:
     :param plan: what is to be written.
     :param folder: the folder that holds all originals.
     :param originals: size and time of each, by its path in there.
+    :param command: what prepares the data set on the command line, for messages.
     :raises InputError: for names that cannot be used, a folder that cannot be made, and a disk that is too small.
     """
 
-    def __init__(self, name: str, partial: Path, plan: Plan, folder: Path, originals: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, name: str, partial: Path, plan: Plan, folder: Path, originals: Mapping[str, Sequence[int]], command: str) -> None:
         self.name = name
         self.partial = partial
         self.plan = plan
         self.folder = folder
         self.originals = originals
+        self.command = command
         check_unique(plan.ids, f"{name} in {folder}")
         if (longest := max(map(len, plan.ids), default=0)) > _LONGEST:
             raise InputError(f"{name} in {folder}: the name of a sample has {longest:,} characters: make it {_LONGEST:,} at most")
@@ -95,9 +98,10 @@ class Making:
         """
         self.rows.write(workers, on_progress)
         if self.rows.reasons and not skip_damaged:
-            first, more = next(iter(self.rows.reasons.values())), len(self.rows.reasons) - 1
-            others = f" (and {more} other{'s' if more > 1 else ''})" if more else ""
-            raise InputError(f"{first}{others}; mend the files and run the same again, or leave them out with --skip-damaged")
+            first, (_, *others) = next(iter(self.rows.reasons.values())), self.rows.reasons
+            named = f"{', '.join(others[:_NAMED])}{', …' if len(others) > _NAMED else ''}"
+            more = f" (and {len(others)} other{'s' if len(others) > 1 else ''}: {named})" if others else ""
+            raise InputError(f"{first}{more}; mend the files and run the same again, or leave them out: {self.command} --skip-damaged")
 
     def finish(self, head: Mapping[str, Any], digests: Mapping[str, str], began: float) -> None:
         """Write the columns and the manifest, and leave nothing else behind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,6 +71,12 @@ class Prepared:
     def facts(self) -> dict[str, Any]:
         """What is known of the whole set, such as the names of its classes."""
         return dict(self.manifest["facts"])
+
+    @property
+    def digest(self) -> str:
+        """A checksum of everything that was written."""
+        outputs = sorted((name, output["sha256"]) for name, output in self.manifest["outputs"].items())
+        return hashlib.sha256(repr(outputs).encode()).hexdigest()[:16]
 
     def array(self, name: str) -> Tensor:
         """Return an array ``[rows, ...]``, memory-mapped: what is read of it, and no more, comes from the disk.

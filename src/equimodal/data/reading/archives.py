@@ -41,6 +41,8 @@ def opened(
     """
     if source.is_dir():
         return source
+    if source.suffix == ".npz":  # NumPy's files are zip archives inside
+        raise InputError(f"{source} is one of the originals, not an archive of them: name its folder, {source.parent}")
     folder = _unpacked(source, limits, on_progress)
     return folder if suits is None else _innermost(folder, suits)
 
