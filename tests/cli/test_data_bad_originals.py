@@ -18,7 +18,8 @@ import numpy
 import soundfile
 from scipy.io import savemat
 
-from data import cremad_copy, mmimdb_copy
+from data import mmimdb_copy
+from data.cremad import cremad_copy
 from equimodal.data.cremad import CREMAD
 from equimodal.data.fashion_files import ARTICLES
 from equimodal.data.fashion_image_text import COLOURS

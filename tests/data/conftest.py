@@ -5,13 +5,22 @@ import pytest
 
 from equimodal.data.downloads import cache_dir
 
+DATA = Path(os.environ.get("EQUIMODAL_TEST_DATA") or cache_dir())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own, so that no test touches the user's."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
+    return folder
+
 
 @pytest.fixture(scope="session")
 def data_dir():
     """The folder of real data: EQUIMODAL_TEST_DATA, or the cache that `equimodal data fetch avdigits` fills."""
-    folder = Path(os.environ.get("EQUIMODAL_TEST_DATA") or cache_dir())
-    if not (folder / "fsdd" / "fsdd_8khz_int16.npz").exists() or not (folder / "mnist").is_dir():
+    if not (DATA / "fsdd" / "fsdd_8khz_int16.npz").exists() or not (DATA / "mnist").is_dir():
         pytest.skip(
-            f"needs MNIST and the Free Spoken Digit Dataset, which {folder} does not hold: set EQUIMODAL_TEST_DATA to a folder that does"
+            f"needs MNIST and the Free Spoken Digit Dataset, which {DATA} does not hold: set EQUIMODAL_TEST_DATA to a folder that does"
         )
-    return folder
+    return DATA

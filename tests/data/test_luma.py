@@ -22,13 +22,6 @@ from equimodal.nn import JointFusion
 from equimodal.nn.encoders import make_encoder
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("luma")

@@ -21,13 +21,6 @@ from equimodal.errors import InputError
 NAMES = {"train": "train", "dev": "val", "test": "test"}
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
-    return folder
-
-
 @pytest.fixture
 def tokenizers():
     return pytest.importorskip("tokenizers", reason="tokenizers is not installed")

@@ -13,13 +13,6 @@ TRAIN, TEST = 600, 100
 SMALL = {"train": 240, "val": 60, "test": 60}
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
-    return folder
-
-
 def write_originals(folder, train=TRAIN, test=TEST, *, scale=255.0, dtype="float64"):
     """The six files as they are published: rows in no order of class, 784 and 507 numbers, utterances that repeat."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,12 +22,6 @@ from equimodal.errors import InputError
 FILES = {"set/AudioWAV/a.wav": b"RIFF" + bytes(range(256)) * 20, "set/lists/labels.csv": b"a,1\n", "set/empty.txt": b""}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def make_zip(path, files=FILES, change=None, **options):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, **options) as archive:
         for name, content in files.items():

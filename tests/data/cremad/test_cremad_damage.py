@@ -14,34 +14,12 @@ pytest.importorskip("PIL")
 import numpy
 import soundfile
 
-from data.cremad_copy import linked, rows_of, small_names, with_frames, write_originals
+from data.cremad.cremad_copy import rows_of, small_names
 from data.media import write_sound
 from equimodal.data import cremad
 from equimodal.data.audio import read_sound
 from equimodal.data.cremad import CREMAD
 from equimodal.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return write_originals(tmp_path_factory.mktemp("cremad"))
-
-
-@pytest.fixture
-def folder(made, tmp_path):
-    return linked(made, tmp_path / "originals")
-
-
-@pytest.fixture
-def frames(folder):
-    return with_frames(folder)
 
 
 def replaced(path, content):

@@ -6,22 +6,9 @@ import torch
 
 from equimodal.data.own import Own
 
-from .own_files import LABELS, rows, track, write_set, write_table
+from .own_files import LABELS, rows, track, write_table
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    place = tmp_path / "mine"
-    write_set(place)
-    return place
 
 
 def described(folder, text):

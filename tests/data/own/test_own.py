@@ -16,19 +16,6 @@ from equimodal.nn.encoders.sequence import Sequences
 from .own_files import DESCRIPTION, LABELS, rows, track, write_set, write_table
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    place = tmp_path / "mine"
-    write_set(place)
-    return place
-
-
 def described(folder, text):
     (folder / "my.yaml").write_text(text, encoding="utf-8")
     return Own(str(folder / "my.yaml"))

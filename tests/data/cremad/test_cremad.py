@@ -15,34 +15,11 @@ pytest.importorskip("PIL")
 import numpy
 import soundfile
 
-from data.cremad_copy import SENTENCES, linked, rows_of, small_names, with_frames, write_clip_sound, write_originals
+from data.cremad.cremad_copy import SENTENCES, rows_of, small_names, write_clip_sound
 from data.media import write_video
 from equimodal.data import cremad
 from equimodal.data.cremad import CREMAD, EMOTIONS
 from equimodal.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return write_originals(tmp_path_factory.mktemp("cremad"))
-
-
-@pytest.fixture
-def folder(made, tmp_path):
-    return linked(made, tmp_path / "originals")
-
-
-@pytest.fixture
-def frames(folder):
-    return with_frames(folder)
-
 
 # --- options ---
 
