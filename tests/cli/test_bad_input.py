@@ -32,6 +32,9 @@ def refused_run(refused, tmp_path):
     [
         (["--dataset", "digit-av"], "unknown data set 'digit-av': did you mean 'digits-av'?"),
         (["--dataset", "cli.tiny:Tinny"], "cannot be imported"),
+        (["--dataset", "my/data.yaml"], "is a file: data of your own are named with --dataset own --dataset.file my/data.yaml"),
+        (["--augment.imag", '["crop"]'], "augment: unknown modality 'imag': did you mean 'image'?"),
+        (["--augment.image", "[crop]"], "augment.image = '[crop]': a list of augmentations is needed, such as"),
         (["--dataset.shfit", "1"], "has no option 'shfit': did you mean 'shift'?"),
         (["--dataset.shift", "a"], "shift = 'a' is of type str"),
         (["--dataset", "avdigits", "--dataset.split", "offical"], "unknown split 'offical': did you mean 'official'?"),

@@ -124,6 +124,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     config = {key: value for key, value in config.items() if key not in ("format", "identity", _DATA)}
     config = {**DEFAULTS, **_check_keys(config, tuple(DEFAULTS), "the configuration")}
     _check_settings(config)
+    _check_described(part_of(config, "dataset")["name"])
     dataset, method = made(config, "dataset", datasets), made_method(config)
     optimizer = part_of(config, "optimizer")
     optimizer_type = optimizer_class(optimizer.pop("name"))
@@ -145,6 +146,12 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     ordered: dict[str, Any] = plain({key: resolved[key] for key in DEFAULTS})
     return ordered
+
+
+def _check_described(name: str) -> None:
+    """Refuse the path of a description where the name of a data set belongs."""
+    if name.endswith((".yaml", ".yml")):
+        raise InputError(f"dataset = {name!r} is a file: data of your own are named with --dataset own --dataset.file {name}")
 
 
 def _check_settings(config: Mapping[str, Any]) -> None:
