@@ -72,9 +72,13 @@ class Outcome:
         return self.history[self.result["best_epoch"] - 1] if self.result else {}
 
     def score(self, split: str) -> float | None:
-        """Return the multimodal score of the best epoch on a split; None where it is undefined or the run failed."""
+        """Return the multimodal score of the best epoch on a split; None where it is undefined or the run failed.
+
+        Of a model of one modality it is that of its head, which counts the samples that have the modality, as the tables do.
+        """
         scores = (self.result or {}).get("scores", {}).get(split, {})
-        value = scores.get(MULTIMODAL)
+        method = self.job.config["method"]
+        value = scores.get(method.get("modality", MULTIMODAL) if isinstance(method, Mapping) else MULTIMODAL)
         return None if value is None else float(value)
 
 
