@@ -24,3 +24,16 @@ def data_dir():
             f"needs MNIST and the Free Spoken Digit Dataset, which {DATA} does not hold: set EQUIMODAL_TEST_DATA to a folder that does"
         )
     return DATA
+
+
+@pytest.fixture(scope="session")
+def real_folder():
+    """Return a function that returns the folder of real data, which must hold a file, and skips the test where it does not."""
+
+    def holding(file):
+        folder = Path(os.environ.get("EQUIMODAL_TEST_DATA", "nowhere"))
+        if not (folder / file).exists():
+            pytest.skip(f"needs {file}: set EQUIMODAL_TEST_DATA to a folder that holds it")
+        return folder
+
+    return holding

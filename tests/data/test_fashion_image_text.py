@@ -2,7 +2,6 @@ import csv
 import hashlib
 import io
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,17 +19,9 @@ pillow = pytest.importorskip("PIL.Image")
 HEADER = "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
-def real():
-    folder = Path(os.environ.get("EQUIMODAL_TEST_DATA", "nowhere"))
-    if not (folder / "fashion_image_text" / REDUCED).exists():
-        pytest.skip(f"needs fashion_image_text/{REDUCED}: set EQUIMODAL_TEST_DATA to a folder that holds it")
-    return folder
+def real(real_folder):
+    return real_folder(f"fashion_image_text/{REDUCED}")
 
 
 def refused(folder, message, named=None, **options):

@@ -1,7 +1,5 @@
 import hashlib
-import os
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,17 +16,9 @@ scipy_io = pytest.importorskip("scipy.io")
 KINDS = {"skeleton": "d_skel", "inertial": "d_iner", "depth": "d_depth"}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
-def real():
-    folder = Path(os.environ.get("EQUIMODAL_TEST_DATA", "nowhere"))
-    if not (folder / "utd_mhad" / REDUCED).exists():
-        pytest.skip(f"needs utd_mhad/{REDUCED}: set EQUIMODAL_TEST_DATA to a folder that holds it")
-    return folder
+def real(real_folder):
+    return real_folder(f"utd_mhad/{REDUCED}")
 
 
 # --- a small copy of the published files, and of the reduced one ---

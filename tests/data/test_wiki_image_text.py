@@ -1,6 +1,5 @@
 import hashlib
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,17 +14,9 @@ scipy_io = pytest.importorskip("scipy.io")
 FILES = tuple(SHA256)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("EQUIMODAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
-def real():
-    folder = Path(os.environ.get("EQUIMODAL_TEST_DATA", "nowhere"))
-    if not (folder / "wiki_image_text" / FEATURES).exists():
-        pytest.skip(f"needs wiki_image_text/{FEATURES}: set EQUIMODAL_TEST_DATA to a folder that holds it")
-    return folder
+def real(real_folder):
+    return real_folder(f"wiki_image_text/{FEATURES}")
 
 
 # --- a small copy of the files, as their authors give them out ---

@@ -54,14 +54,12 @@ def browse(path, profile, *options):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def measure(path, tmp_path, *options):
-    frames = "".join(
-        f'<iframe style="border:0;width:{width}px;height:900px" srcdoc="{html.escape(path.read_text(encoding="utf-8"))}"></iframe>'
-        for width in WIDTHS
-    )
+def measure(path, tmp_path, *options, script=MEASURE, widths=WIDTHS):
+    content = html.escape(path.read_text(encoding="utf-8"))
+    frames = "".join(f'<iframe style="border:0;width:{width}px;height:900px" srcdoc="{content}"></iframe>' for width in widths)
     wrapper = tmp_path / "frames.html"
-    script = f'window.addEventListener("load", () => {{{MEASURE}}});'
-    wrapper.write_text(f'<!DOCTYPE html><meta charset="utf-8"><pre id="measured"></pre><script>{script}</script>{frames}', encoding="utf-8")
+    loaded = f'window.addEventListener("load", () => {{{script}}});'
+    wrapper.write_text(f'<!DOCTYPE html><meta charset="utf-8"><pre id="measured"></pre><script>{loaded}</script>{frames}', encoding="utf-8")
     document, _ = browse(wrapper, tmp_path / "profile", "--window-size=1400,1000", *options)
     found = re.search(r'<pre id="measured">(.+?)</pre>', document)
     assert found, "the page was not measured"

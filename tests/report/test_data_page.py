@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import html
-import json
 import re
 import struct
 import zlib
@@ -16,7 +14,7 @@ from equimodal.errors import InputError
 from equimodal.report.data_page import render_data_page, write_data_page
 from equimodal.report.sketch import curves, png
 
-from .test_browser import BROWSER, brightness, browse
+from .test_browser import BROWSER, brightness, browse, measure
 from .test_page import Page
 
 pytest.importorskip("jinja2", reason="the page needs Jinja")
@@ -290,6 +288,7 @@ def test_curves_lie_within_the_drawing_the_high_above_the_low():
 
 # --- in a browser
 
+WIDTHS = (320, 400, 1200)
 MEASURE = """
 const measured = {};
 for (const frame of document.querySelectorAll("iframe")) {
@@ -322,18 +321,6 @@ def crowded(tmp_path_factory):
     return write_data_page(tmp_path_factory.mktemp("page") / "page.html", facts)
 
 
-def measure(path, tmp_path, *options):
-    content = html.escape(path.read_text(encoding="utf-8"))
-    frames = "".join(f'<iframe style="border:0;width:{width}px;height:900px" srcdoc="{content}"></iframe>' for width in (320, 400, 1200))
-    wrapper = tmp_path / "frames.html"
-    script = f'window.addEventListener("load", () => {{{MEASURE}}});'
-    wrapper.write_text(f'<!DOCTYPE html><meta charset="utf-8"><pre id="measured"></pre><script>{script}</script>{frames}', encoding="utf-8")
-    document, _ = browse(wrapper, tmp_path / "profile", "--window-size=1400,1000", *options)
-    found = re.search(r'<pre id="measured">(.+?)</pre>', document)
-    assert found, "the page was not measured"
-    return {int(width): values for width, values in json.loads(html.unescape(found[1])).items()}
-
-
 @in_a_browser
 def test_it_opens_from_the_file_system_without_a_message(crowded, tmp_path):
     document, messages = browse(crowded, tmp_path / "profile")
@@ -343,7 +330,7 @@ def test_it_opens_from_the_file_system_without_a_message(crowded, tmp_path):
 
 @in_a_browser
 def test_it_fits_every_width_with_all_its_pictures(crowded, tmp_path):
-    measured = measure(crowded, tmp_path)
+    measured = measure(crowded, tmp_path, script=MEASURE, widths=WIDTHS)
     assert set(measured) == {320, 400, 1200}
     for width, values in measured.items():
         assert values["scrollWidth"] <= width
@@ -353,6 +340,9 @@ def test_it_fits_every_width_with_all_its_pictures(crowded, tmp_path):
 
 @in_a_browser
 def test_it_is_light_or_dark_as_the_reader_likes(crowded, tmp_path):
-    light, dark = (measure(crowded, tmp_path, f"--blink-settings=preferredColorScheme={scheme}")[1200] for scheme in (1, 0))
+    light, dark = (
+        measure(crowded, tmp_path, f"--blink-settings=preferredColorScheme={scheme}", script=MEASURE, widths=WIDTHS)[1200]
+        for scheme in (1, 0)
+    )
     assert brightness(light["paper"]) > 240 > 60 > brightness(light["ink"])
     assert brightness(dark["paper"]) < 60 < 200 < brightness(dark["ink"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal.cli.parser import WIDTH, say
-from equimodal.cli.steps import Listener, Steps
+from equimodal.cli.steps import Steps, data_steps
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.preparation import Prepared, PreparedDataset
 from equimodal.data.reading.archives import opened
@@ -32,7 +32,7 @@ _SHOWN = 3
 def fetch(wanted: Wanted) -> None:
     """Download the originals of a data set."""
     dataset = wanted.dataset()
-    with Steps() as steps, Listener("equimodal.data", steps):
+    with data_steps():
         place = dataset.fetch(wanted.path("to"))
     say(f"{dataset.name}: verified in {place}")
 
@@ -100,13 +100,14 @@ def state(wanted: Wanted) -> str:
     if not isinstance(dataset, PreparedDataset):
         return ""
     facts = {"originals": dataset.obtain}
-    facts["prepared"] = "yes" if dataset.entry().exists() else f"not yet: equimodal data prepare {wanted.name} --from PATH"
+    entry = dataset.entry()
+    facts["prepared"] = "yes" if entry.exists() else f"not yet: equimodal data prepare {wanted.name} --from PATH"
     lines = [textwrap.fill(text, WIDTH, initial_indent=f"  {label:<10}  ", subsequent_indent=" " * 14) for label, text in facts.items()]
-    return "\n".join([*lines, *([f"{' ' * 14}{dataset.entry()}"] if dataset.entry().exists() else [])])
+    return "\n".join([*lines, *([f"{' ' * 14}{entry}"] if entry.exists() else [])])
 
 
 def _prepared(dataset: PreparedDataset, source: Path, **flags: Any) -> Prepared:
-    with Steps() as steps, Listener("equimodal.data", steps):
+    with data_steps() as steps:
         folder = opened(source, dataset.originals, on_progress=lambda done, total: steps.show("unpacking", done, total, "bytes"))
         return dataset.prepare(folder, **flags, on_progress=steps.show)
 

@@ -121,7 +121,7 @@ class Listener(logging.Handler):
 
 
 @contextmanager
-def data_steps() -> Iterator[None]:
+def data_steps() -> Iterator[Steps]:
     """Show what is done to data within a ``with`` block, such as preparing them on first use."""
     with Steps() as steps, Listener("equimodal.data", steps):
-        yield
+        yield steps

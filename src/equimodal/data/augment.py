@@ -10,15 +10,18 @@ the same seed gives the same samples everywhere. In a configuration::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from equimodal._configurable import Configurable, construct
-from equimodal.data.batch import Batch
 from equimodal.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from equimodal.data.batch import Batch
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Crop", "FrequencyMask", "HorizontalFlip", "TimeMask", "augmented", "make_augmentations"]
 
@@ -224,7 +227,7 @@ def augmented(
             drawn = step.draw(total, value.shape[1:], generators[modality, place])[share]
             value = step.apply(value, drawn.to(value.device, non_blocking=True))
         inputs[modality] = value
-    return Batch(inputs, batch.targets, batch.present, batch.indices)
+    return dataclasses.replace(batch, inputs=inputs)
 
 
 def _at_least_one(value: Any, name: str) -> int:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from equimodal.data import fsdd, mnist
+from equimodal.data._options import check_choice, check_seed, check_sizes
 from equimodal.data.audio import centred, mfcc
 from equimodal.data.base import Dataset, Splits
 from equimodal.data.downloads import cache_dir
 from equimodal.data.tensors import TensorSet
-from equimodal.errors import InputError, nearest
+from equimodal.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,15 +67,9 @@ class AVDigits(Dataset):
     splits: ClassVar[tuple[str, ...]] = ("official", "unseen-speakers")
 
     def __init__(self, split: str = "official", train: int = 8000, val: int = 2000, test: int = 2000, pairing_seed: int = 20240501) -> None:
-        if split not in self.splits:
-            raise InputError(f"{self.name}: unknown split {split!r}: {nearest(str(split), self.splits)}")
-        for name, size in {"train": train, "val": val, "test": test}.items():
-            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= AVAILABLE[name]:
-                raise InputError(
-                    f"{self.name}: {name}={size!r} samples are not available: choose a whole number from 1 to {AVAILABLE[name]}"
-                )
-        if not isinstance(pairing_seed, int) or isinstance(pairing_seed, bool):
-            raise InputError(f"{self.name}: pairing_seed={pairing_seed!r} is not a whole number: give one such as 20240501")
+        check_choice(self.name, "split", split, self.splits)
+        check_sizes(self.name, {"train": train, "val": val, "test": test}, AVAILABLE)
+        check_seed(self.name, "pairing_seed", pairing_seed)
         self.split = split
         self.train = train
         self.val = val

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from equimodal.data._options import check_choice, check_seed
 from equimodal.data.audio import log_spectrogram, read_sound, repeated, resampled
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
@@ -15,7 +16,7 @@ from equimodal.data.reading.images import fitted, read_image
 from equimodal.data.reading.originals import Damaged, listed, locate
 from equimodal.data.reading.video import chosen, read_frame
 from equimodal.data.splitting import by_group, by_hash, check_disjoint, check_unique, class_numbers
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,14 +101,11 @@ class CREMAD(PreparedDataset):
     kinds: ClassVar[tuple[str, ...]] = ("auto", "video", "frames")
 
     def __init__(self, split: str = "clip", frame: float = 0.5, pictures: str = "auto", split_seed: int = 20240501) -> None:
-        if split not in self.choices:
-            raise InputError(f"{self.name}: unknown split {split!r}: {nearest(str(split), self.choices)}")
+        check_choice(self.name, "split", split, self.choices)
         if not isinstance(frame, (int, float)) or isinstance(frame, bool) or not 0 <= frame <= 1:
             raise InputError(f"{self.name}: frame={frame!r} is no place in a clip: choose a number from 0 (first) to 1 (last)")
-        if pictures not in self.kinds:
-            raise InputError(f"{self.name}: unknown pictures {pictures!r}: {nearest(str(pictures), self.kinds)}")
-        if not isinstance(split_seed, int) or isinstance(split_seed, bool):
-            raise InputError(f"{self.name}: split_seed={split_seed!r} is not a whole number: give one such as 20240501")
+        check_choice(self.name, "pictures", pictures, self.kinds)
+        check_seed(self.name, "split_seed", split_seed)
         self.split = split
         self.frame = frame
         self.pictures = pictures

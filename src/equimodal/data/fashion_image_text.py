@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from equimodal.data._options import check_choice
 from equimodal.data.base import Splits
 from equimodal.data.decode import AsLong, Standardise
 from equimodal.data.fashion_files import ARTICLES, HEIGHT, REDUCED, SPLITS, TABLES, WIDTH, Products, chosen, published, reduced
@@ -12,7 +13,7 @@ from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
 from equimodal.data.reading.originals import locate
 from equimodal.data.splitting import check_disjoint
 from equimodal.data.tokens import word_ids, word_vocabulary
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,8 +59,7 @@ class FashionImageText(PreparedDataset):
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = {"article": ARTICLES, "colour": COLOURS}
 
     def __init__(self, target: Literal["article", "colour"] = "article") -> None:
-        if target not in list(self.targets):
-            raise InputError(f"{self.name}: unknown target {target!r}: {nearest(str(target), self.targets)}")
+        check_choice(self.name, "target", target, self.targets)
         self.target = target
         self.class_names = self.targets[target]
         self.num_outputs = len(self.class_names)  # type: ignore[misc]  # of the object where it differs from that of the class

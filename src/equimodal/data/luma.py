@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from equimodal.data import cifar
+from equimodal.data._options import check_seed
 from equimodal.data.audio import centred, log_mel, read_sound, resampled
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
@@ -120,8 +121,7 @@ class LUMA(PreparedDataset):
 
     def __init__(self, pairing_seed: int = 20240501, split_seed: int = 20240501) -> None:
         for name, seed in {"pairing_seed": pairing_seed, "split_seed": split_seed}.items():
-            if not isinstance(seed, int) or isinstance(seed, bool):
-                raise InputError(f"{self.name}: {name}={seed!r} is not a whole number: give one such as 20240501")
+            check_seed(self.name, name, seed)
         self.pairing_seed = pairing_seed
         self.split_seed = split_seed
         self._known: tuple[object, _Chosen] | None = None

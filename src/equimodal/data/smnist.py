@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from equimodal.data._options import check_choice, check_seed, check_sizes
 from equimodal.data.base import Splits
 from equimodal.data.decode import Scaled
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
 from equimodal.data.reading.images import fitted
 from equimodal.data.reading.originals import Damaged, locate, unusable
 from equimodal.data.splitting import by_group, by_hash
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,15 +94,9 @@ class SMNIST(PreparedDataset):
         test: int = SIZES["test"],
         draw_seed: int = 20240501,
     ) -> None:
-        if split not in self.choices:
-            raise InputError(f"{self.name}: unknown split {split!r}: {nearest(str(split), self.choices)}")
-        for part, size in {"train": train, "val": val, "test": test}.items():
-            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= AVAILABLE[part]:
-                raise InputError(
-                    f"{self.name}: {part}={size!r} samples are not available: choose a whole number from 1 to {AVAILABLE[part]}"
-                )
-        if not isinstance(draw_seed, int) or isinstance(draw_seed, bool):
-            raise InputError(f"{self.name}: draw_seed={draw_seed!r} is not a whole number: give one such as 20240501")
+        check_choice(self.name, "split", split, self.choices)
+        check_sizes(self.name, {"train": train, "val": val, "test": test}, AVAILABLE)
+        check_seed(self.name, "draw_seed", draw_seed)
         self.split = split
         self.train = train
         self.val = val

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ class TensorSet(Dataset[Batch]):
         if not self.decode:
             return batch
         inputs = {name: self.decode[name](value) if name in self.decode else value for name, value in batch.inputs.items()}
-        return Batch(inputs, batch.targets, batch.present, batch.indices)
+        return dataclasses.replace(batch, inputs=inputs)
 
     @property
     def nbytes(self) -> int:

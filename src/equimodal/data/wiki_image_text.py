@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from equimodal.data._options import check_choice, check_seed
 from equimodal.data.base import Splits
 from equimodal.data.decode import Standardise
 from equimodal.data.preparation import Plan, Prepared, PreparedDataset, Stored
 from equimodal.data.reading.array_files import check_sha256, mat_arrays
 from equimodal.data.reading.originals import locate, read_bytes
 from equimodal.data.splitting import by_group, by_hash, check_disjoint, check_unique, class_numbers
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import InputError, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +76,8 @@ class WikiImageText(PreparedDataset):
     choices: ClassVar[tuple[str, ...]] = ("official", "article")
 
     def __init__(self, split: Literal["official", "article"] = "official", split_seed: int = 0) -> None:
-        if split not in self.choices:
-            raise InputError(f"{self.name}: unknown split {split!r}: {nearest(str(split), self.choices)}")
-        if not isinstance(split_seed, int) or isinstance(split_seed, bool):
-            raise InputError(f"{self.name}: split_seed={split_seed!r} is not a whole number: give one such as 0")
+        check_choice(self.name, "split", split, self.choices)
+        check_seed(self.name, "split_seed", split_seed, example=0)
         self.split = split
         self.split_seed = split_seed
 

@@ -77,7 +77,8 @@ def make_source(
     if length(data) == 0:
         raise InputError(f"the {name} split is empty")
     if isinstance(data, TensorSet):
-        return _TensorSource(data, name, check, batch_size, device, seed, augment)
+        check(data.targets, f"the {name} split")
+        return _TensorSource(data.to(device) if _resident(data, device) else data, name, check, batch_size, device, seed, augment)
     if isinstance(data, Iterator):
         raise InputError(
             f"the {name} split is a {type(data).__name__}, which can be read only once: give a list of batches or a DataLoader"
@@ -157,25 +158,15 @@ class _IndexedSource(Source):
 class _TensorSource(_IndexedSource):
     """Batches by index where the data are: on the device where they fit, else from where they are, a batch at a time."""
 
-    def __init__(
-        self,
-        data: TensorSet,
-        name: str,
-        check: Check,
-        batch_size: int,
-        device: torch.device,
-        seed: int,
-        augment: Augmentations | None = None,
-    ) -> None:
-        check(data.targets, f"the {name} split")
-        self.streams = not _resident(data, device)
-        super().__init__(data if self.streams else data.to(device), name, check, batch_size, device, seed, augment)
-        self.index_device = self.data.targets.device
+    def __init__(self, data: TensorSet, *settings: Any) -> None:
+        super().__init__(data, *settings)
+        self.index_device = data.targets.device
+        self.streams = self.index_device != torch.empty(0, device=self.device).device  # which knows its number, as "cuda" does not
         self.masks = bool(data.present)
 
     def select(self, which: Tensor | slice) -> Batch:
         batch: Batch
-        if self.streams and self.device.type != "cpu":
+        if self.streams:
             stored = self.data.stored(which)
             # The copy from pinned memory runs while the device computes; what is stored small is decoded there.
             batch = self.data.decoded((stored.pinned() if self.device.type == "cuda" else stored).to(self.device))
