@@ -24,7 +24,7 @@ $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,data,media,plots,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,data,media,plots,study,postgresql,test]'
 	@touch $@
 
 $(VENV)/.ready-all: $(VENV)/.ready-test

@@ -22,10 +22,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from equimodal._yaml import read_yaml
 from equimodal.cli import compare, data, main, rates
 from equimodal.cli.commands import make_parser
 from equimodal.cli.parser import no_more
-from equimodal.cli.train import configuration, read_config
+from equimodal.cli.train import configuration
 from equimodal.data import datasets
 from equimodal.data.downloads import cache_dir
 from equimodal.study.comparison import UNIMODAL_RATES
@@ -132,10 +133,10 @@ def test_configurations_train(page, tmp_path):
     for block in blocks_of(page, "yaml"):
         file = tmp_path / "config.yaml"
         file.write_text(block.text, encoding="utf-8")
-        if "methods" in read_config(file):
+        if "methods" in read_yaml(file):
             check_command(["compare", "--config", str(file), "--out", str(tmp_path)])
         else:
-            train({**read_config(file), "epochs": 1})
+            train({**read_yaml(file), "epochs": 1})
 
 
 @with_blocks("toml")

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from equimodal.errors import InputError
+from equimodal.errors import Busy, CannotWrite
 
 __all__ = ["FolderLock", "write_whole"]
 
@@ -15,7 +15,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
     """Write a file under a temporary name beside its own, and rename it.
 
     :returns: the path.
-    :raises InputError: when the disk is full or writing is not permitted; the earlier file of that name stays as it was.
+    :raises CannotWrite: when the disk is full or writing is not permitted; the earlier file of that name stays as it was.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.tmp")
@@ -34,7 +34,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise InputError(
+        raise CannotWrite(
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
         ) from None
     return path
@@ -56,7 +56,7 @@ class FolderLock:
         """Take the folder, where the system has locks.
 
         :param wait: wait until another process lets go of it, instead of refusing.
-        :raises InputError: when another process has it.
+        :raises Busy: when another process has it.
         """
         try:
             import fcntl
@@ -67,7 +67,7 @@ class FolderLock:
             fcntl.flock(self._held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
-            raise InputError(f"another process is at work on {self.what} in {self.path}: wait for it, or choose another folder") from None
+            raise Busy(f"another process is at work on {self.what} in {self.path}: wait for it, or choose another folder") from None
         except OSError:  # a file system without locks
             self.release()
 

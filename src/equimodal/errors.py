@@ -10,11 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["InputError", "MissingDependency", "TrainingDiverged", "first_line", "nearest", "require"]
+__all__ = ["Busy", "CannotWrite", "InputError", "MissingDependency", "TrainingDiverged", "first_line", "nearest", "require"]
 
 
 class InputError(ValueError):
     """Something given by the user cannot be used. The command line prints it in one line and exits with 2."""
+
+
+class CannotWrite(InputError):
+    """A file cannot be written, as on a full disk: nothing is wrong with what was to be written into it."""
+
+
+class Busy(InputError):
+    """Another process is at work there."""
 
 
 class TrainingDiverged(InputError):

@@ -30,9 +30,9 @@ def test_the_version(run_command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "a command is needed: demo, train, compare, rates, methods, data, simulate; see equimodal --help"),
+        ([], "a command is needed: demo, train, compare, rates, study, reproduce, methods, data, simulate; see equimodal --help"),
         (["tran"], "unknown command 'tran': did you mean 'train'?"),
-        (["xyz"], "unknown command 'xyz': known: compare, data, demo, methods, rates, simulate, train"),
+        (["xyz"], "unknown command 'xyz': known: compare, data, demo, methods, rates, reproduce, simulate, study, train"),
         (["--vers"], "unknown option --vers: did you mean '--version'?"),
         (["train"], "--out"),
         (["train", "--out"], "expected one argument"),

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from equimodal.cli.train import read_config
+from equimodal._yaml import read_yaml
 
 FILES = {"best.pt", "complete", "config.yaml", "environment.json", "last.pt", "metrics.jsonl", "result.json"}
 
@@ -109,7 +109,7 @@ def test_a_yaml_file_says_the_same_as_flags(finished, run_command, tmp_path):
 
 
 def test_the_written_configuration_is_complete_and_valid_yaml(finished):
-    written = read_config(finished[0] / "config.yaml")
+    written = read_yaml(finished[0] / "config.yaml")
     assert written == config_of(finished[0])
     assert written["method"] == {
         "name": "miles",

@@ -20,3 +20,18 @@ def tiny():
 def quick(monkeypatch):
     """Leave the report's figures out, which take longer than the runs."""
     monkeypatch.setattr("equimodal.study.outcome.render_report", lambda *_, **__: "<html>report</html>")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unhurried_disk():
+    """Let SQLite not wait until the disk has what it wrote: the tests end processes, not machines."""
+    events = pytest.importorskip("sqlalchemy.event")
+    engine = pytest.importorskip("sqlalchemy.engine").Engine
+
+    def relax(connection, _):
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    events.listen(engine, "connect", relax)
+    yield
+    events.remove(engine, "connect", relax)

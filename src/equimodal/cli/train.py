@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from equimodal._yaml import read_yaml
 from equimodal.cli.options import dotted_options, merge, value_of
 from equimodal.cli.parser import WIDTH, Parser, count, folder, number, say, whole_number
 from equimodal.cli.progress import show_epochs
 from equimodal.cli.steps import data_steps
-from equimodal.errors import InputError, require
 from equimodal.report.words import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from equimodal.data.base import Dataset, Splits
 
-__all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file", "read_config"]
+__all__ = ["PARTS", "add_parser", "add_settings", "changes_from", "configuration", "over_file"]
 
 PARTS = ("dataset", "method", "optimizer", "scheduler", "model", "groups", "augment")
 _NAMED = {"dataset": "digits-av", "method": "miles", "optimizer": "Adam", "scheduler": None}
@@ -76,27 +75,6 @@ def add_settings(parser: Parser) -> None:
     parser.add_argument("--metric", metavar="NAME", help="the score that rules and selection use; default the data set's")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping.
-
-    :raises InputError: for a file that is missing, no YAML, or no mapping.
-    """
-    yaml = require("ruamel.yaml", extra="cli")
-    try:
-        found = yaml.YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        json.dumps(found, default=str, skipkeys=True)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (yaml.error.YAMLError, ValueError, RecursionError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f", line {place.line + 1}" if place is not None else ""
-        raise InputError(f"{path} cannot be read as YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(found, dict):
-        holds = "is empty" if found is None else f"holds {textwrap.shorten(repr(found), 60)}"
-        raise InputError(f"{path} {holds}: a mapping of options is needed, such as 'epochs: 20'")
-    return found
-
-
 def configuration(arguments: argparse.Namespace, extra: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that a file, flags and dotted options say together; not yet resolved."""
     return over_file(arguments.config, changes_from(arguments, extra))
@@ -119,7 +97,7 @@ def changes_from(arguments: argparse.Namespace, extra: Sequence[str], parts: Seq
 
 def over_file(file: Path | None, changes: dict[str, Any]) -> dict[str, Any]:
     """Return a file's configuration, if there is one, with changes laid over it."""
-    config = merge(read_config(file) if file is not None else {}, changes)
+    config = merge(read_yaml(file) if file is not None else {}, changes)
     for key, name in _NAMED.items():
         if name is not None and isinstance(config.get(key), dict):
             config[key] = {"name": name, **config[key]}

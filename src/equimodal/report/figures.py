@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from equimodal.errors import require
+from equimodal.report.panels import add_legend, make_panels, percentages, settle, shorten
 from equimodal.report.records import RunRecord, checked_modalities
 from equimodal.report.style import INK, MODALITY_STYLES, MULTIMODAL_STYLE, LineStyle, modality_styles
 from equimodal.report.svg import drawing, figure_to_svg, write_figure
-from equimodal.report.words import clean, metric_name
+from equimodal.report.words import metric_name
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def learning_curves(
         if unimodal_runs:
             for run in unimodal_runs:
                 for name in run.modalities:
-                    lines |= {name: _line(panels[1], run.epoch_numbers, _percent(run.series("scores", "val", name)), styles[name])}
+                    lines |= {name: _line(panels[1], run.epoch_numbers, percentages(run.series("scores", "val", name)), styles[name])}
             _titles(panels[1], "Each modality trained alone", f"Validation {metric} (%)" if columns == 1 else "")
         _finish(figure, panels, lines, columns)
     return figure
@@ -125,32 +126,14 @@ def _styles(modalities: Iterable[str] | None, runs: Sequence[RunRecord]) -> dict
 
 
 def _panels(count: int, columns: int, *, share_scale: bool = False) -> tuple[Figure, list[Axes]]:
-    figure_module = require("matplotlib.figure", extra="plots")
     columns = max(1, min(columns, count))
-    rows = math.ceil(count / columns)
-    width = columns * PANEL_WIDTH.get(columns, 4.0)
-    height = rows * (3.0 if rows == 1 else 2.6) + 0.4
-    figure: Figure = figure_module.Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.06, hspace=0.06)  # type: ignore[union-attr,call-arg]
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_scale)
-    panels = [axes for row in grid for axes in row]
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    return figure, panels[:count]
+    height = 3.0 if count <= columns else 2.6
+    return make_panels(count, columns, (PANEL_WIDTH.get(columns, 4.0), height), share_y=share_scale)
 
 
 def _titles(axes: Axes, title: str, label: str) -> None:
-    axes.set_title(_short(title, 44))
+    axes.set_title(shorten(title, 44))
     axes.set_ylabel(label)
-
-
-def _short(text: str, length: int) -> str:
-    text = clean(text)
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def _percent(values: Sequence[float | None]) -> list[float | None]:
-    return [None if value is None else 100.0 * value for value in values]
 
 
 def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], style: LineStyle, *, steps: bool = False) -> Line2D:
@@ -188,9 +171,9 @@ def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], sty
 
 
 def _scores(axes: Axes, run: RunRecord, styles: Mapping[str, LineStyle]) -> dict[str, Line2D]:
-    lines = {MULTIMODAL: _line(axes, run.epoch_numbers, _percent(run.series("scores", "val", MULTIMODAL)), MULTIMODAL_STYLE)}
+    lines = {MULTIMODAL: _line(axes, run.epoch_numbers, percentages(run.series("scores", "val", MULTIMODAL)), MULTIMODAL_STYLE)}
     for name, style in styles.items():
-        lines[name] = _line(axes, run.epoch_numbers, _percent(run.series("scores", "val", name)), style)
+        lines[name] = _line(axes, run.epoch_numbers, percentages(run.series("scores", "val", name)), style)
     return lines
 
 
@@ -216,7 +199,7 @@ def _gap(axes: Axes, epochs: Sequence[int], gap: Sequence[float | None], tau: fl
     top = max([tau, *(value for value in values if not math.isnan(value))])
     axes.set_ylim(0.0, 1.12 * top if top > 0.0 else 1.0)
     axes.annotate(
-        f"τ = {tau:g}",
+        f"τ = {tau:.3g}",
         xy=(1.0, tau),
         xycoords=("axes fraction", "data"),
         xytext=(0.0, 3.0),
@@ -261,28 +244,5 @@ def _finish(figure: Figure, panels: Sequence[Axes], lines: Mapping[str, Line2D],
         low, high = axes.get_xlim()
         if high - low < 1.0:
             axes.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
-    _legend(figure, lines)
-    # Each run of the layout moves the panels a little; after one they stay, so that the same figure always gives the same file.
-    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
-    figure.set_layout_engine("none")
-
-
-def _legend(figure: Figure, lines: Mapping[str, Line2D]) -> None:
-    """Name the lines above the panels, row by row, as many to a row as fit."""
-    names = [_short(name, 24) for name in lines]
-    room = 12.9 * figure.get_figwidth()  # in letters; a line's sample and the space beside it take nine
-    per_row = len(names)
-    while per_row > 1 and sum(9 + max(map(len, names[column::per_row])) for column in range(per_row)) > room:
-        per_row -= 1
-    # matplotlib fills columns first.
-    order = [position for column in range(per_row) for position in range(column, len(names), per_row)]
-    handles = list(lines.values())
-    figure.legend(
-        [handles[position] for position in order],
-        [names[position] for position in order],
-        loc="outside upper left",
-        ncols=per_row,
-        columnspacing=1.4,
-        borderpad=0.0,
-        borderaxespad=0.4,
-    )
+    add_legend(figure, lines)
+    settle(figure)

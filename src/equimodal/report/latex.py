@@ -44,21 +44,42 @@ def escape(text: str) -> str:
     return re.sub(r"^\s*([\[*])", r"{\1}", escaped)
 
 
-def tabular(header: Sequence[str], body: Sequence[Sequence[str]], rules: Collection[int], comment: str) -> str:
-    r"""Return a ``tabular`` with the rules of booktabs: the first column flush left, all others flush right.
+def tabular(
+    header: Sequence[str],
+    body: Sequence[Sequence[str]],
+    rules: Collection[int],
+    comment: str,
+    *,
+    left: Collection[int] = (0,),
+    groups: Sequence[tuple[str, int]] = (),
+) -> str:
+    r"""Return a ``tabular`` with the rules of booktabs: some columns flush left, by default the first, all others flush right.
 
     :param header: the names of the columns, escaped.
     :param body: the rows, escaped.
     :param rules: the positions of the rows that have a ``\midrule`` above them, besides the one below the header.
     :param comment: a line to put above, as a comment.
+    :param left: the columns that are flush left.
+    :param groups: what stands above the header, from left to right: an escaped name, which may be empty, and over how many columns.
     """
-    lines = [f"% {comment}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule"]
+    columns = "".join("l" if column in left else "r" for column in range(len(header)))
+    lines = [f"% {comment}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    if any(name for name, _ in groups):
+        lines += [_row([rf"\multicolumn{{{count}}}{{c}}{{{name}}}" for name, count in groups]), _group_rules(groups)]
     lines += [_row(header), r"\midrule"]
     for position, row in enumerate(body):
         if position in rules:
             lines.append(r"\midrule")
         lines.append(_row(row))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _group_rules(groups: Sequence[tuple[str, int]]) -> str:
+    rules, first = [], 1
+    for name, count in groups:
+        rules += [rf"\cmidrule(lr){{{first}-{first + count - 1}}}"] if name else []
+        first += count
+    return " ".join(rules)
 
 
 def _row(cells: Sequence[str]) -> str:

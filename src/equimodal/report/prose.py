@@ -148,7 +148,7 @@ def dynamics_caption(run: RunRecord, tau: float | None) -> str:
     if tau is not None:
         above = sum(value is not None and value > tau for value in run.series("gap"))
         compared = "" if run.tau is not None else ", which this run does not act on,"
-        sentences.append(f"Here δ lies above τ = {tau:g} (dashed){compared} in {above} of {total} epochs.")
+        sentences.append(f"Here δ lies above τ = {tau:.3g} (dashed){compared} in {above} of {total} epochs.")
     reduced = {
         name: sum(value is not None and value < 1.0 for value in run.series("multipliers", name)) for name in run.names("multipliers")
     }
@@ -182,7 +182,7 @@ def describe_dynamics(run: RunRecord, tau: float | None) -> str:
     gap = [value for value in run.series("gap") if value is not None]
     parts = [f"Four line charts over {_count(len(run.epochs), 'epoch')}: utilization, gap, learning rates, validation scores."]
     if gap:
-        parts.append(f"The gap goes from {gap[0]:.2f} to {gap[-1]:.2f}" + (f"; the threshold is {tau:g}." if tau is not None else "."))
+        parts.append(f"The gap goes from {gap[0]:.2f} to {gap[-1]:.2f}" + (f"; the threshold is {tau:.3g}." if tau is not None else "."))
     parts.append(f"Scores at the last epoch: {_last(run, (MULTIMODAL, *run.modalities))}.")
     return " ".join(parts)
 

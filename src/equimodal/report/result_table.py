@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from equimodal.report.intervals import Estimate
 
-__all__ = ["Reference", "ResultTable", "Row"]
+__all__ = ["Reference", "ResultTable", "Row", "as_markdown"]
 
 LONGEST_NAME = 24
 LONGEST_REFERENCE = 12
@@ -161,9 +161,9 @@ class ResultTable:
     def markdown(self) -> str:
         """Return the table in Markdown (pipes), the best multimodal score in bold."""
         header, body = self._cells()
-        lines = [[_markdown(name) for name in header], ["---", *["---:"] * (len(header) - 1)]]
+        lines = [[as_markdown(name) for name in header], ["---", *["---:"] * (len(header) - 1)]]
         for position, row in enumerate(body):
-            cells = [_markdown(cell) for cell in row]
+            cells = [as_markdown(cell) for cell in row]
             if position in self.best():
                 cells[1] = f"**{cells[1]}**"
             lines.append(cells)
@@ -254,5 +254,10 @@ class ResultTable:
         )
 
 
-def _markdown(text: str) -> str:
+def as_markdown(text: str) -> str:
+    r"""Return a text as Markdown prints it.
+
+    >>> as_markdown("a_b | <c>")
+    'a\\_b \\| &lt;c&gt;'
+    """
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

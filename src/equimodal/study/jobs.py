@@ -35,12 +35,14 @@ class Job:
     :param config: the resolved configuration.
     :param out: its run folder.
     :param only: the one modality that it is to see; every one by default. Such a run does not read the test split.
+    :param test: whether it reads the test split at its end.
     """
 
     name: str
     config: Mapping[str, Any]
     out: Path
     only: str | None = None
+    test: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,26 @@ def run_jobs(
     return [outcomes[number] for number in range(len(jobs))]
 
 
-def perform(job: Job, data: Data) -> Outcome:
-    """Do one job; whatever goes wrong is in the outcome."""
+def perform(
+    job: Job, data: Data, on_epoch: Callable[[Mapping[str, Any]], None] | None = None, passing: tuple[type[Exception], ...] = ()
+) -> Outcome:
+    """Do one job; whatever goes wrong is in the outcome.
+
+    :param on_epoch: called with each epoch's record.
+    :param passing: what is not about the job and is let through.
+    """
     last = time.perf_counter()
 
-    def look(_: Mapping[str, Any]) -> None:
+    def look(record: Mapping[str, Any]) -> None:
         nonlocal last
         last = time.perf_counter()
+        if on_epoch is not None:
+            on_epoch(record)
 
     try:
-        run = train(job.config, out=job.out, data=part_of_data(data, job.only), test=job.only is None, on_epoch=look)
+        run = train(job.config, out=job.out, data=part_of_data(data, job.only), test=job.test and job.only is None, on_epoch=look)
+    except passing:
+        raise
     except TrainingDiverged as error:
         history = RunFolder(job.out, dict(job.config)).epochs()
         lost = Cost(time.perf_counter() - last, _steps_per_epoch(job.config, data))

@@ -13,7 +13,7 @@ from equimodal.methods import methods
 from equimodal.train.config import resolve
 from equimodal.train.parts import made_method
 
-__all__ = ["REFERENCE", "Entry", "make_plan", "method_names", "resolved_base", "with_found"]
+__all__ = ["REFERENCE", "Entry", "laid_over", "make_plan", "members_of", "method_names", "placed", "resolved_base", "with_found"]
 
 REFERENCE = "joint"
 """The method whose cost is 1."""
@@ -131,18 +131,18 @@ def with_found(entry: Entry, found: Mapping[str, Any]) -> Entry:
     """
     part = entry.method
     for path, what in entry.needs.items():
-        part = _placed(part, path, found[what])
+        part = placed(part, path, found[what])
     return replace(entry, method=part)
 
 
-def _members(name: str) -> list[str]:
+def members_of(name: str) -> list[str]:
     """Return the methods of which one is composed; itself where it is one alone."""
     return [name] if ":" in name else name.split("+")
 
 
 def _needs(name: str, part: Mapping[str, Any]) -> dict[tuple[str, ...], str]:
     found: dict[tuple[str, ...], str] = {}
-    members = _members(name)
+    members = members_of(name)
     for member in members:
         options = part if len(members) == 1 else part.get(member, {})
         for option, what in methods.get(member).prerequisites.items():
@@ -151,14 +151,14 @@ def _needs(name: str, part: Mapping[str, Any]) -> dict[tuple[str, ...], str]:
     return found
 
 
-def _placed(part: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+def placed(part: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
     """Return a copy of a mapping with a value at a place in it."""
-    placed = copy.deepcopy(dict(part))
-    inner = placed
+    changed = copy.deepcopy(dict(part))
+    inner = changed
     for step in path[:-1]:
         inner = inner.setdefault(step, {})
     inner[path[-1]] = value
-    return placed
+    return changed
 
 
 def _by_method(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -175,16 +175,17 @@ def _by_method(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, di
         if "name" in chosen:
             raise InputError(f"methods.{given} has the option 'name': the method is named by its place")
         name = spellings[given]
-        members = {spelling: member for member in _members(name) for spelling in (member.replace("-", "_"), member)}
+        members = {spelling: member for member in members_of(name) for spelling in (member.replace("-", "_"), member)}
         composed = len(set(members.values())) > 1
         named = {members.get(str(key), str(key)) if composed else str(key): value for key, value in chosen.items()}
-        found[name] = _laid_over(found[name], named)
+        found[name] = laid_over(found[name], named)
     return found
 
 
-def _laid_over(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a mapping with changes in it, at any depth."""
     merged = copy.deepcopy(dict(before))
     for key, value in changes.items():
         inner = merged.get(key)
-        merged[key] = _laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
+        merged[key] = laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else copy.deepcopy(value)
     return merged

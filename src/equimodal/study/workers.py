@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from equimodal.study.jobs import Data, Job, Outcome
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "end_with_parent"]
 
 _READY = "ready"
 
@@ -111,7 +111,7 @@ def _work(pipe: Connection, pickled: bytes | None, data_dir: Path | None) -> Non
     """Do jobs as they come, in a process of its own."""
     with contextlib.suppress(ValueError, AttributeError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this one ends it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from equimodal.study.jobs import Outcome, perform
     from equimodal.train.config import load_data
 
@@ -130,7 +130,7 @@ def _work(pipe: Connection, pickled: bytes | None, data_dir: Path | None) -> Non
             pipe.send(perform(job, data))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End at once when the process that started this one is gone, so that the same command finds its run folders free."""
     parent = multiprocessing.parent_process()
     if parent is not None:

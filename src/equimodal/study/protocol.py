@@ -1,0 +1,207 @@
+"""Running a study: checks before anything is trained, then workers in this process or several, until nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equimodal._files import write_whole
+from equimodal.errors import InputError, MissingDependency, first_line
+from equimodal.study.jobs import checked_count
+from equimodal.study.series import Series, check_fit, expand
+from equimodal.study.storage import Storage, default_url
+from equimodal.study.work import Event, Worker
+from equimodal.study.workers import end_with_parent
+from equimodal.train.config import load_data
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from equimodal.study.declaration import Declaration
+    from equimodal.study.jobs import Data
+
+__all__ = ["OnEvent", "needed", "open_storage", "run_study"]
+
+OnEvent = Callable[[Event], None]
+
+_MOST_DEATHS = 5
+"""So many worker processes in a row may end before they have done anything."""
+
+
+def needed(series: Sequence[Series], names: Iterable[str] | None) -> list[Series]:
+    """Return the series of these names with all that they need; every one for None."""
+    if names is None:
+        return list(series)
+    by_name = {one.name: one for one in series}
+    wanted: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += by_name[name].needs
+    return [one for one in series if one.name in wanted]
+
+
+def open_storage(declaration: Declaration, folder: Path, url: str | None = None, say: Callable[[str], None] | None = None) -> Storage:
+    """Return the storage of a study, by default that in its folder.
+
+    :raises InputError: when it cannot be used, or holds another study.
+    """
+    storage = Storage(url or default_url(folder), declaration, say)
+    storage.check()
+    return storage
+
+
+def run_study(
+    declaration: Declaration,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    url: str | None = None,
+    data_dir: Path | None = None,
+    only: Iterable[str] | None = None,
+    on_event: OnEvent | None = None,
+) -> bool:
+    """Do the trials of a study until none is left; the same call, here or on other machines, shares the work and goes on after a kill.
+
+    :param declaration: the study.
+    :param folder: where run folders go, and, without a URL, the storage.
+    :param workers: how many processes of this machine share the work. The numbers are the same with any.
+    :param url: the storage, ``sqlite:///FILE`` or ``postgresql://…``; by default ``study.db`` in the folder.
+    :param data_dir: where the data sets' files are.
+    :param only: the names of the series that are wanted, such as ``"avdigits/concat/miles"``; what they need is done too.
+    :param on_event: is told what happens.
+    :returns: whether all of them have ended; False where the budget is spent.
+    :raises InputError: for what does not go together, before anything is trained; and when the storage, the data or the folder cannot be
+        used.
+    """
+    workers, folder = checked_count(workers, "workers"), Path(folder)
+    tell = on_event or (lambda _: None)
+    series = needed(expand(declaration), only)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror or error}; choose another with --out") from None
+    storage = open_storage(declaration, folder, url, lambda text: tell(Event("said", text=text)))
+    data = _checked_data(declaration, series, data_dir)
+    storage.begin()
+    write_whole(folder / "study.json", json.dumps(declaration.file, indent=2) + "\n")
+    if workers == 1:
+        return Worker(storage, series, folder, data_dir=data_dir, data=data, on_event=on_event).work()
+    data.clear()
+    names = None if only is None else [one.name for one in series]
+    return _Crew(workers, (declaration, str(folder), url, data_dir, names), tell).work()
+
+
+def _checked_data(declaration: Declaration, series: Sequence[Series], data_dir: Path | None) -> dict[str, Data]:
+    """Load every data set once and try all rows on it; return the first one, which is needed first."""
+    kept: dict[str, Data] = {}
+    for label in dict.fromkeys(one.data for one in series):
+        loaded = load_data(declaration.base(label), data_dir)
+        check_fit([one for one in series if one.data == label], {label: loaded})
+        kept = kept or {label: loaded}
+    return kept
+
+
+class _Crew:
+    """Several worker processes of one machine; one that is ended from outside is replaced."""
+
+    def __init__(self, number: int, arguments: tuple[Any, ...], tell: OnEvent) -> None:
+        self.number = number
+        self.arguments = arguments
+        self.tell = tell
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[Connection, BaseProcess] = {}
+
+    def work(self) -> bool:
+        """Let them work until one finds nothing left to do, and the others have ended too."""
+        done, spent, in_vain = False, False, 0
+        with self._gone_at_the_end():
+            for _ in range(self.number):
+                self._start()
+            while self._processes:
+                ready: list[Any] = connection.wait(list(self._processes))
+                for pipe in ready:
+                    try:
+                        kind, content = pipe.recv()
+                    except (EOFError, OSError):
+                        code = self._end(pipe)
+                        in_vain += 1
+                        if in_vain > _MOST_DEATHS:
+                            raise InputError(
+                                f"{in_vain} worker processes in a row ended at once, the last one with exit code {code}"
+                            ) from None
+                        self.tell(
+                            Event("said", text=f"a worker process was ended from outside (exit code {code}); another takes its place")
+                        )
+                        self._start()
+                        continue
+                    if kind == "event":
+                        in_vain = 0 if content.kind == "ended" else in_vain
+                        self.tell(content)
+                    elif kind == "error":
+                        raise InputError(content)
+                    elif kind == "missing":
+                        raise MissingDependency(content)
+                    else:
+                        done, spent = done or bool(content), spent or not content
+                        self._end(pipe)
+        return done and not spent
+
+    @contextlib.contextmanager
+    def _gone_at_the_end(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            for process in self._processes.values():
+                process.terminate()
+            for pipe in list(self._processes):
+                self._end(pipe)
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, *self.arguments), daemon=True)
+        process.start()
+        theirs.close()
+        self._processes[ours] = process
+
+    def _end(self, pipe: Any) -> int | None:
+        process = self._processes.pop(pipe)
+        process.join()
+        code = process.exitcode
+        process.close()
+        pipe.close()
+        return code
+
+
+def _work(
+    pipe: Connection, declaration: Declaration, folder: str, url: str | None, data_dir: Path | None, only: Sequence[str] | None
+) -> None:
+    """Work in a process of its own."""
+    with contextlib.suppress(ValueError, AttributeError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this one ends it
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+    def tell(event: Event) -> None:
+        pipe.send(("event", event))
+
+    try:
+        storage = open_storage(declaration, Path(folder), url, lambda text: tell(Event("said", text=text)))
+        done = Worker(storage, needed(expand(declaration), only), Path(folder), data_dir=data_dir, on_event=tell).work()
+    except MissingDependency as error:
+        pipe.send(("missing", str(error)))
+    except InputError as error:
+        pipe.send(("error", str(error)))
+    except OSError as error:
+        pipe.send(("error", f"{first_line(error)}"))
+    else:
+        pipe.send(("done", done))
