@@ -4,8 +4,8 @@ The blocks of a page run in order, in one namespace and in an empty folder:
 
 - ``python`` is executed; ``pycon``, and ``python`` that begins with ``>>>``, is a doctest. Where the first line names a file, such as
   ``# my_methods.py``, the block is written to that file instead. ``FOLDER`` stands for real data: the block runs where they are.
-- ``diff``: both sides must be Python. ``yaml`` is a configuration, and trains, or that of a comparison, and is understood. ``toml`` must
-  parse. ``console`` must print what is shown.
+- ``diff``: both sides must be Python. ``yaml`` is a configuration, and trains, or that of a comparison or a study, and is understood.
+  ``toml`` must parse. ``console`` must print what is shown.
 """
 
 import argparse
@@ -29,8 +29,12 @@ from equimodal.cli.parser import no_more
 from equimodal.cli.train import configuration
 from equimodal.data import datasets
 from equimodal.data.downloads import cache_dir
+from equimodal.study import declare
 from equimodal.study.comparison import UNIMODAL_RATES
+from equimodal.study.declaration import ready_files
+from equimodal.study.parts import PARTS
 from equimodal.study.plan import make_plan, method_names
+from equimodal.study.series import check_fit, expand
 from equimodal.train.config import DEFAULTS, resolve, train
 
 ROOT = Path(__file__).parents[1]
@@ -133,7 +137,9 @@ def test_configurations_train(page, tmp_path):
     for block in blocks_of(page, "yaml"):
         file = tmp_path / "config.yaml"
         file.write_text(block.text, encoding="utf-8")
-        if "methods" in read_yaml(file):
+        if "datasets" in read_yaml(file):
+            check_fit(expand(declare(read_yaml(file))), {})
+        elif "methods" in read_yaml(file):
             check_command(["compare", "--config", str(file), "--out", str(tmp_path)])
         else:
             train({**read_yaml(file), "epochs": 1})
@@ -212,6 +218,10 @@ def check_command(words):
             wanted.dataset()
         return
     no_more(extra, arguments.parser)
+    if words[0] in ("study", "reproduce"):
+        named = Path(arguments.study if words[0] == "study" else arguments.dataset)
+        assert named.suffix in (".yaml", ".zip") or named.name in ready_files()
+        assert words[0] == "study" or arguments.part in PARTS
     if words[0] == "methods":
         assert main(words) == 0
 
@@ -236,20 +246,26 @@ def test_commands_print_what_is_shown(page, write_files, capsys):
             assert (printed.out + printed.err).strip() == output.strip()
 
 
-def subparsers():
-    return next(action.choices for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
+def subparsers(parser=None):
+    actions = (make_parser() if parser is None else parser)._actions
+    return next((action.choices for action in actions if isinstance(action, argparse._SubParsersAction)), {})
+
+
+def flags_of(parser):
+    """Return the flags of a command and of its actions."""
+    return {*parser.flags(), *(flag for inner in subparsers(parser).values() for flag in flags_of(inner))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_and_flags_in_the_text_exist(page):
     parsers = subparsers()
-    everywhere = {flag for parser in parsers.values() for flag in parser.flags()}
+    everywhere = {flag for parser in parsers.values() for flag in flags_of(parser)}
     for code in re.findall(r"`([^`\n]+)`", prose_of(page)):
         words = code.split()
         known = everywhere
         if words[0] == "equimodal" and len(words) > 1 and words[1].isalpha() and words[1].islower():
             assert words[1] in parsers, f"{page.name}: {code}"
-            known = set(parsers[words[1]].flags())
+            known = flags_of(parsers[words[1]])
         elif words[0] != "equimodal" and not words[0].startswith("--"):
             continue
         for word in words:

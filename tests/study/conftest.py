@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 
 from cli.tiny import Tiny
@@ -25,13 +27,16 @@ def quick(monkeypatch):
 @pytest.fixture(scope="session", autouse=True)
 def unhurried_disk():
     """Let SQLite not wait until the disk has what it wrote: the tests end processes, not machines."""
-    events = pytest.importorskip("sqlalchemy.event")
-    engine = pytest.importorskip("sqlalchemy.engine").Engine
+    if importlib.util.find_spec("sqlalchemy") is None:
+        yield
+        return
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
 
     def relax(connection, _):
         if type(connection).__module__.startswith("sqlite3"):
             connection.execute("PRAGMA synchronous = OFF")
 
-    events.listen(engine, "connect", relax)
+    event.listen(Engine, "connect", relax)
     yield
-    events.remove(engine, "connect", relax)
+    event.remove(Engine, "connect", relax)

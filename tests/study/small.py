@@ -88,7 +88,11 @@ def numbers(record):
     found = {}
     for series in record.series:
         for trial in series.trials:
-            epochs = [] if trial.run is None else [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in trial.run.epochs]
+            epochs = (
+                []
+                if trial.run is None
+                else [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in trial.run.epochs]
+            )
             result = None if trial.run is None else (trial.run.config, trial.run.result)
             found[series.name, trial.number] = (trial.state, dict(trial.params), epochs, result, trial.reason, series.selected)
     return found

@@ -225,8 +225,7 @@ def test_table_vi_has_scores_and_best_epochs_of_both_splits(study):
 
 def test_overridden_search_spaces_stand_below_every_table(study):
     for grid in everything(study):
-        if grid.name != "failures":
-            assert "miles: method.mu 0.2 to 1" in " ".join(str(grid).split()), grid.title
+        assert "miles: method.mu 0.2 to 1" in " ".join(str(grid).split()), grid.title
 
 
 def test_oracle_selection_is_loud_in_every_shape_of_every_table():
@@ -247,6 +246,15 @@ def test_notes_say_trials_seeds_epochs_and_selection(study):
     assert "3 fresh seeds (101 to 103)" in text
     assert "Epochs: 4." in text
     assert "best multimodal validation score" in text
+
+
+def test_another_search_than_the_papers_is_said(study):
+    declaration = {**study.declaration, "sampler": {"name": "tpe"}, "pruner": {"name": "hyperband"}}
+    text = " ".join(str(make_table(replace(study, declaration=declaration), 2)[0]).split())
+    assert "drew by tpe, not at random" in text
+    assert "pruned by hyperband" in text
+    plain = replace(study, declaration={**study.declaration, "sampler": {"name": "random"}, "pruner": None})
+    assert "not at random" not in str(make_table(plain, 2)[0])
 
 
 def test_a_study_in_its_middle_says_what_is_missing():

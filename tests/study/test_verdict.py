@@ -149,7 +149,7 @@ def test_a_very_small_mu_hurts():
     assert "From μ = 0.5 to 0.01" in found.statement
 
 
-def test_mu_near_one_is_held_against_joint_where_seeds_are_common_and_else_against_the_largest_tau():
+def test_mu_near_one_is_held_against_joint_unless_the_largest_tau_has_more_common_seeds():
     assert any("τ = 0.5" in name for name in claim(study_with(), "mu near 1").evidence)
     study = study_with()
     name = "avdigits/concat/miles/mu"

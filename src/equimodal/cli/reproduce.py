@@ -22,8 +22,8 @@ parts:
 
 Fetches or prepares the data, does what of the study the part needs, prints the
 tables and writes figures and a page. The study is the one of that name that
-comes with the package: what one part has trained, the others find. Killed at any
-moment, the same command goes on.
+comes with the package: what one part has trained, the others find. Killed at
+any moment, the same command goes on.
 
 example:
   equimodal reproduce table2 --dataset avdigits --workers 2

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "add_place", "do_trials", "open_record", "the_folder"]
 
 _EPILOG = """\
-A study is a YAML file: data sets, fusions, methods, trials, seeds, epochs. Files
-for the paper's experiments come with the package: smnist, cremad, luma, mmimdb,
-and avdigits, which needs no data of yours and two hours of two cores.
+A study is a YAML file: data sets, fusions, methods, trials, seeds, epochs.
+Files for the paper's experiments come with the package: smnist, cremad, luma,
+mmimdb, and avdigits, which needs no data of yours and two hours of two cores.
 
   plan     what would be run, and for how long
   run      do the trials; the same command goes on after a kill, and shares the
            work with as many machines as run it with the same --storage
   status   how far it is, the best so far, failures with their reasons
-  table    Tables I to VI beside the paper's, budget, trials, paired tests, costs
+  table    Tables I to VI beside the paper's, budget, trials, tests, costs
   figures  Figures 1 and 2, and what the paper lacks
-  export   everything in one folder or zip, from which all of it can be made again
+  export   everything in one folder or zip, from which it can be made again
 
 example:
   equimodal study run avdigits --workers 2
@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
     parser: Parser = commands.add_parser(
         "study",
         help="the paper's protocol: search, selection, tables, figures",
-        description="Random search at equal budget, selection on validation, one test reading, fresh seeds.",
+        description="Equal random search, selection on validation, one test reading, fresh seeds.",
         epilog=_EPILOG,
     )
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)

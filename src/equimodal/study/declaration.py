@@ -265,7 +265,7 @@ def _datasets(file: Mapping[str, Any]) -> dict[str, Any]:
         named = part["dataset"]
         if not isinstance(named, (str, Mapping)):
             raise InputError(f"{where}.dataset = {named!r}: a name is needed, or a mapping with a name and options")
-        label = part.pop("label", None) or (named if isinstance(named, str) else named.get("name"))
+        label = part.pop("label", None) or str(named if isinstance(named, str) else named.get("name")).rpartition(":")[2]
         if not isinstance(label, str) or not _NAME.fullmatch(label):
             raise InputError(f"{where}.label = {label!r}: a name of letters, digits and - _ . + is needed")
         if label in found:

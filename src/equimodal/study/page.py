@@ -12,6 +12,7 @@ from equimodal._files import write_whole
 from equimodal.report.rendering import rendered
 from equimodal.report.svg import figure_to_svg
 from equimodal.report.words import clean
+from equimodal.study.declaration import ready_files
 from equimodal.study.figures import Drawing, make_figures
 from equimodal.study.page_facts import facts_of, machines_of, progress_of, summary_of
 from equimodal.study.tables import make_table
@@ -28,6 +29,9 @@ __all__ = ["render_study", "write_study_page"]
 
 WIDTH_OF_AN_INCH = 6.2
 """How wide an inch of a figure may become in the page, in rem."""
+
+WIDTH_OF_A_PANEL = 4.2
+"""Figures that are no wider, in inches, fit narrow pages as they are."""
 
 SECTIONS: Sequence[tuple[str, str, str, tuple[tuple[str, str], ...]]] = (
     (
@@ -103,9 +107,12 @@ def render_study(record: StudyRecord) -> str:
                     for place, grid in enumerate(_grids(record, name))
                 ]
             else:
+                mine = [drawing for drawing in drawings if drawing.name == name]
                 shown += [
-                    {"kind": "figure", "figure": _figure(drawing, numbers[drawing.stem])} for drawing in drawings if drawing.name == name
+                    {"kind": "figure", "figure": _figure(drawing, numbers[drawing.stem])} for drawing in mine if drawing.draw is not None
                 ]
+                lacking = [(clean(drawing.title), clean(drawing.reason)) for drawing in mine if drawing.reason is not None]
+                shown += [{"kind": "lacking", "figures": lacking}] if lacking else []
         if shown:
             sections.append({"id": identifier, "title": title, "words": words, "parts": shown})
     content = {
@@ -162,19 +169,21 @@ def _table(grid: Grid, identifier: str) -> dict[str, Any]:
 
 
 def _figure(drawing: Drawing, number: int) -> dict[str, Any]:
-    """Draw a figure twice: side by side for wide pages, below each other for narrow ones."""
-    shown: dict[str, Any] = {"title": clean(drawing.title), "reason": drawing.reason, "folded": drawing.name in FOLDED}
-    if drawing.draw is None:
-        return shown
-    wide, narrow = (drawing.draw(is_narrow) for is_narrow in (False, True))
+    """Draw a figure twice: side by side for wide pages, below each other for narrow ones; a single panel is for both."""
+    assert drawing.draw is not None
+    wide = drawing.draw(False)
     texts = (clean(drawing.title), clean(drawing.description))
-    return {
-        **shown,
+    shown = {
+        "title": texts[0],
+        "folded": drawing.name in FOLDED,
         "caption": clean(drawing.caption),
         "width": f"{WIDTH_OF_AN_INCH * wide.get_figwidth():.1f}rem",
         "wide": figure_to_svg(wide, *texts, identifier=f"figure-{number}-wide"),
-        "narrow": figure_to_svg(narrow, *texts, identifier=f"figure-{number}-narrow"),
+        "narrow": "",
     }
+    if wide.get_figwidth() > WIDTH_OF_A_PANEL:
+        shown["narrow"] = figure_to_svg(drawing.draw(True), *texts, identifier=f"figure-{number}-narrow")
+    return shown
 
 
 def _oracle(record: StudyRecord) -> str:
@@ -187,14 +196,15 @@ def _oracle(record: StudyRecord) -> str:
 
 
 def _again(record: StudyRecord) -> dict[str, str]:
-    name = f"{record.name}.yaml"
-    actions = ("run", "table", "figures", "export")
+    ready = record.name in ready_files()
+    name = record.name if ready else f"{record.name}.yaml"
+    said = f"The file of this study comes with the package as {name}" if ready else f"With this study's file as {name}"
     return {
         "words": (
-            f"With this study's file as {name}: the same file with the same seed draws the same trials and, on processors of one kind, "
-            "gives the same scores, whatever the number of processes. Broken off, the first command goes on where it was."
+            f"{said}: the same file with the same seed draws the same trials and, on processors of one kind, gives the same scores, "
+            "whatever the number of processes. Broken off, the first command goes on where it was."
         ),
-        "commands": "\n".join(f"equimodal study {action} {name}" for action in actions),
+        "commands": "\n".join(f"equimodal study {action} {name}" for action in ("run", "table", "figures", "export")),
         "declaration": json.dumps(_plain(record.declaration), indent=2, ensure_ascii=False, default=str),
     }
 

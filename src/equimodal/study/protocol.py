@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal._files import write_whole
-from equimodal.errors import InputError, MissingDependency, first_line
+from equimodal.errors import InputError, MissingDependency, first_line, nearest
 from equimodal.study.jobs import checked_count
 from equimodal.study.series import Series, check_fit, expand
 from equimodal.study.storage import Storage, default_url
@@ -37,7 +37,10 @@ _MOST_DEATHS = 5
 
 
 def needed(series: Sequence[Series], names: Iterable[str] | None) -> list[Series]:
-    """Return the series of these names with all that they need; every one for None."""
+    """Return the series of these names with all that they need; every one for None.
+
+    :raises InputError: for a name that is none of theirs.
+    """
     if names is None:
         return list(series)
     by_name = {one.name: one for one in series}
@@ -45,6 +48,8 @@ def needed(series: Sequence[Series], names: Iterable[str] | None) -> list[Series
     waiting = list(names)
     while waiting:
         name = waiting.pop()
+        if name not in by_name:
+            raise InputError(f"the study has no series {name!r}: {nearest(name, by_name)}")
         if name not in wanted:
             wanted.add(name)
             waiting += by_name[name].needs
@@ -87,12 +92,19 @@ def run_study(
     workers, folder = checked_count(workers, "workers"), Path(folder)
     tell = on_event or (lambda _: None)
     series = needed(expand(declaration), only)
+    check_fit(series, {})
+
+    def opened() -> Storage:
+        return open_storage(declaration, folder, url, lambda text: tell(Event("said", text=text)))
+
+    # A storage that is there says in a moment whether it is the right one; where there is none, nothing is made before all is checked.
+    storage = opened() if url is not None or (folder / "study.db").exists() else None
+    data = _checked_data(declaration, series, data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror or error}; choose another with --out") from None
-    storage = open_storage(declaration, folder, url, lambda text: tell(Event("said", text=text)))
-    data = _checked_data(declaration, series, data_dir)
+    storage = storage or opened()
     storage.begin()
     write_whole(folder / "study.json", json.dumps(declaration.file, indent=2) + "\n")
     if workers == 1:

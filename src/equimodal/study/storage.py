@@ -8,6 +8,7 @@ as broken off, and the trial is begun again by whoever asks next. A trial counts
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class Attempt:
     :param order: its number among all attempts of the series.
     :param state: Optuna's word for its state, such as ``"COMPLETE"``.
     :param facts: what was noted with it.
+    :param forgiven: whether it failed, and the trial was to be begun again.
     """
 
     number: int
@@ -69,6 +71,7 @@ class Attempt:
     facts: Mapping[str, Any]
     started: Any = None
     ended: Any = None
+    forgiven: bool = False
 
     @property
     def final(self) -> bool:
@@ -280,14 +283,16 @@ class Storage:
         except self._errors:
             return True
 
-    def note(self, trial: Any, facts: Mapping[str, Any]) -> None:
-        """Note facts with an attempt."""
+    def should_prune(self, trial: Any, score: float, step: int) -> bool:
+        """Note a score with an attempt, and tell whether the study's pruner ends it."""
 
-        def go() -> None:
-            for name, value in facts.items():
-                trial.set_user_attr(name, value)
+        def go() -> bool:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it was noted before the database went away
+                trial.report(score, step)
+            return bool(trial.should_prune())
 
-        self._patiently(go)
+        return self._patiently(go)
 
     def finish(self, trial: Any, state: str, facts: Mapping[str, Any], value: float | None = None) -> bool:
         """End an attempt.
@@ -351,7 +356,10 @@ def hidden(url: str) -> str:
 
     >>> hidden("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
+    >>> hidden("postgresql://host/db?user=me&password=secret")
+    'postgresql://host/db?user=me&password=***'
     """
+    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
     head, at, tail = url.rpartition("@")
     scheme, slashes, login = head.partition("://")
     if not at or ":" not in login:
@@ -447,6 +455,7 @@ def _attempt(trial: Any, *, forgiven: bool) -> Attempt:
         facts=facts,
         started=trial.datetime_start,
         ended=trial.datetime_complete,
+        forgiven=forgiven,
     )
 
 

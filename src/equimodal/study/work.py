@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from equimodal.errors import Busy, CannotWrite, MissingDependency
+from equimodal.report.cost import cost_of
 from equimodal.report.records import read_run
 from equimodal.study.jobs import Job, Outcome, perform
 from equimodal.study.machine import own_mark
@@ -161,8 +162,10 @@ class Worker:
 
     def _begun(self, series: Series, draft: Draft, start: Start, earlier: Sequence[Attempt]) -> _Claim:
         trial = self.storage.claim(series, draft, earlier)
-        if len(earlier) >= MOST_ATTEMPTS:
-            return _Claim(series, draft, f"its process ended {len(earlier)} times, perhaps for lack of memory", trial)
+        forgiven = max((attempt.order for attempt in earlier if attempt.forgiven), default=-1)
+        broken_off = sum(attempt.order > forgiven for attempt in earlier)
+        if broken_off >= MOST_ATTEMPTS:
+            return _Claim(series, draft, f"its process ended {broken_off} times, perhaps for lack of memory", trial)
         params = dict(trial.params) if draft.params is None else draft.params
         return _Claim(series, draft, series.config(params, start), trial)
 
@@ -207,10 +210,8 @@ class Worker:
             if heartbeat.lost:
                 raise _Lost
             score = record["scores"]["val"].get(_head(job.config))
-            if pruner is not None and score is not None:
-                claim.trial.report(score, int(record["epoch"]))
-                if claim.trial.should_prune():
-                    raise _Pruned
+            if pruner is not None and score is not None and self.storage.should_prune(claim.trial, score, int(record["epoch"])):
+                raise _Pruned
 
         while True:
             try:
@@ -244,7 +245,9 @@ class Worker:
 
     def _pruned(self, job: Job, claim: _Claim) -> None:
         # Of several values that are noted with a trial Optuna takes the last one as its result.
-        counts = self.storage.finish(claim.trial, "PRUNED", {"run": _packed(job.out, job.config)})
+        cost = cost_of(read_run(job.out).epochs)
+        facts = {"seconds": cost.seconds, "steps": cost.steps, "run": _packed(job.out, job.config)}
+        counts = self.storage.finish(claim.trial, "PRUNED", facts)
         if counts:
             _drop_checkpoints(job.out, keep_best=False)
             self.tell(Event("ended", claim.series.name, claim.draft.number, "pruned"))

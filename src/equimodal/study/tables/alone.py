@@ -9,6 +9,7 @@ from equimodal.report.words import metric_name
 from equimodal.study import paper
 from equimodal.study.records import ALONE
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, paper_note, protocol_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ def alone_grid(record: StudyRecord, chosen: Sequence[DataRecord]) -> Grid:
                     *shared.record_cells(record),
                 )
             )
-        notes += [shared.paper_note(data)]
+        notes += [paper_note(data)]
         if like is not None and like.key in ("luma", "mmimdb"):
             notes.append("The paper's Table I heads LUMA with F1 and MM-IMDb with accuracy; its other tables have it the other way round.")
     series = [one for one in record.series if one.fusion == ALONE and one.data in {data.label for data in chosen}]
@@ -62,10 +63,10 @@ def alone_grid(record: StudyRecord, chosen: Sequence[DataRecord]) -> Grid:
         *shared.record_columns(),
     )
     return Grid(
-        title=shared.heading(record, "Table I: the models of one modality, test scores (%)"),
+        title=heading(record, "Table I: the models of one modality, test scores (%)"),
         columns=columns,
         rows=tuple(rows),
         rules=frozenset(rules),
-        notes=(*dict.fromkeys(notes), *shared.protocol_notes(record, series)),
+        notes=(*dict.fromkeys(notes), *protocol_notes(record, series)),
         name="table1",
     )

@@ -10,6 +10,7 @@ from equimodal.report.words import metric_name
 from equimodal.scores import MULTIMODAL
 from equimodal.study.statistics import Paired, holm, paired
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, protocol_notes
 from equimodal.study.tables.shared import JOINT, MILES, VANILLA
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def paired_grid(record: StudyRecord, data: DataRecord, fusion: str) -> Grid:
     title = f"Paired tests: {data.label}, fusion {fusion}, multimodal test {metric_name(data.metric)} (points)"
     series = [one for one in finals.values() if one is not None]
     return Grid(
-        title=shared.heading(record, title),
+        title=heading(record, title),
         columns=columns,
         rows=tuple(body),
         rules=frozenset(rules),
-        notes=(*_notes(smallest, bool(body)), *shared.protocol_notes(record, series)),
+        notes=(*_notes(smallest, bool(body)), *protocol_notes(record, series)),
         name=f"paired-{fusion}-{data.label}",
     )
 

@@ -9,6 +9,7 @@ from equimodal.report.grid import Cell, Column, Grid
 from equimodal.report.intervals import MISSING
 from equimodal.study.records import ALONE
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, protocol_notes
 from equimodal.study.tables.searches import searches_of, selected_trial
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ def costs_grid(record: StudyRecord, data: DataRecord, fusion: str) -> Grid:
     columns.append(Column("unknown", key="trials_of_unknown_cost", shown=False))
     where = "one modality alone" if fusion == ALONE else f"fusion {fusion}"
     return Grid(
-        title=shared.heading(record, f"Costs: {data.label}, {where}"),
+        title=heading(record, f"Costs: {data.label}, {where}"),
         columns=tuple(columns),
         rows=tuple(rows),
-        notes=(*_notes(found.values(), fusion, has_reference=joint is not None), *shared.protocol_notes(record, searches)),
+        notes=(*_notes(found.values(), fusion, has_reference=joint is not None), *protocol_notes(record, searches)),
         name=f"costs-{fusion}-{data.label}",
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from equimodal.report.grid import Cell, Column, Grid
 from equimodal.report.intervals import MISSING
-from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, protocol_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,4 +35,4 @@ def failures_grid(record: StudyRecord, chosen: Sequence[DataRecord]) -> Grid:
     notes.append(f"{taken_over} of all trials were begun more than once because a process or machine was lost or a new attempt was made.")
     names = (Column("Series and trial", key="what"), Column("series", shown=False), Column("trial", shown=False))
     columns = (*names, Column("attempts"), Column("reason", left=True))
-    return Grid(shared.heading(record, "Failures"), columns, tuple(rows), notes=tuple(notes), name="failures")
+    return Grid(heading(record, "Failures"), columns, tuple(rows), notes=(*notes, *protocol_notes(record, [])), name="failures")

@@ -9,6 +9,7 @@ from equimodal.report.intervals import MISSING
 from equimodal.study import paper
 from equimodal.study.records import TRAINING_SCORES
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, paper_name, paper_note, protocol_notes
 
 if TYPE_CHECKING:
     from equimodal.study.records import DataRecord, StudyRecord
@@ -40,16 +41,16 @@ def fusion_grid(record: StudyRecord, data: DataRecord, fusion: str) -> Grid:
         place = next(place for place, column in enumerate(columns) if column.key == "seeds")
         columns[place] = Column("seeds", group="mean over fresh seeds", key="seeds")
     notes = [] if fusion in NUMBERS or like is None else ["The paper has no figures for this fusion."]
-    notes += [shared.paper_note(data)] if fusion in NUMBERS else []
+    notes += [paper_note(data)] if fusion in NUMBERS else []
     notes += _notes(record, rows, data, fusion)
     title = f"{NUMBERS.get(fusion, 'Methods')}: {data.label}, fusion {fusion}, {shared.metric_title(data)}"
     return Grid(
-        title=shared.heading(record, title),
+        title=heading(record, title),
         columns=tuple(columns),
         rows=tuple(map(tuple, cells)),
-        notes=(*notes, *shared.protocol_notes(record, series)),
+        notes=(*notes, *protocol_notes(record, series)),
         emphasis="best multimodal score of its column",
-        name=f"{ {'concat': 'table2', 'sum': 'table3'}.get(fusion, f'methods-{fusion}') }-{data.label}".strip(),
+        name=f"{FILES.get(fusion, f'methods-{fusion}')}-{data.label}",
     )
 
 
@@ -61,7 +62,7 @@ def _columns(data: DataRecord, fusion: str) -> list[Column]:
     # The paper's heads stand in its own order, in which its Δ is their difference.
     if fusion in NUMBERS and (like := paper.likeness(data.name)) is not None:
         for key, name, _ in shared.head_names(paper.modalities_of(like.key)):
-            columns.append(Column(name, group=shared.paper_name(data.name), key=f"paper_{key}"))
+            columns.append(Column(name, group=paper_name(data.name), key=f"paper_{key}"))
     for key, name, _ in shared.head_names(data.modalities):
         columns += shared.estimate_columns(name, "mean over fresh seeds", f"mean_{key}")
     columns.append(Column("seeds", key="seeds", shown=False))

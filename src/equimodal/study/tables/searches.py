@@ -10,6 +10,7 @@ from equimodal.report.words import metric_name
 from equimodal.study.records import ALONE
 from equimodal.study.statistics import best_of, budgets, is_near
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, protocol_notes
 
 if TYPE_CHECKING:
     from equimodal.study.records import DataRecord, SeriesRecord, StudyRecord
@@ -56,10 +57,10 @@ def budget_grid(record: StudyRecord, data: DataRecord, fusion: str) -> Grid:
     for budget in asked:
         columns += [Column(f"{what} {budget}", key=f"best_of_{budget}_{what}", shown=False) for what in ("q05", "q50", "q95", "lost")]
     return Grid(
-        title=shared.heading(record, f"Best of a smaller search: {_where(data, fusion)}, validation {metric_name(data.metric)} (%)"),
+        title=heading(record, f"Best of a smaller search: {_where(data, fusion)}, validation {metric_name(data.metric)} (%)"),
         columns=(*columns, *shared.record_columns()),
         rows=tuple(rows),
-        notes=(*_budget_notes(asked, longest, searches), *shared.protocol_notes(record, searches)),
+        notes=(*_budget_notes(asked, longest, searches), *protocol_notes(record, searches)),
         name=f"budget-{fusion}-{data.label}",
     )
 
@@ -102,10 +103,10 @@ def trials_grid(record: StudyRecord, data: DataRecord, fusion: str) -> Grid:
     columns += [Column(name, group=group, key=name) for name in ("min", "25 %", "50 %", "75 %", "max")]
     columns += [Column("trial", group="selected", key="selected_trial"), Column("hyper-parameters", group="selected", left=True)]
     return Grid(
-        title=shared.heading(record, f"Trials of every search: {_where(data, fusion)}"),
+        title=heading(record, f"Trials of every search: {_where(data, fusion)}"),
         columns=(*columns, *shared.record_columns()),
         rows=tuple(rows),
-        notes=("Quartiles are over the trials that succeeded.", *shared.protocol_notes(record, searches)),
+        notes=("Quartiles are over the trials that succeeded.", *protocol_notes(record, searches)),
         name=f"trials-{fusion}-{data.label}",
     )
 

@@ -10,6 +10,7 @@ from equimodal.report.intervals import estimate
 from equimodal.report.records import number
 from equimodal.study import paper
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, paper_name, protocol_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,9 +54,7 @@ def sensitivity_grid(record: StudyRecord, data: DataRecord, option: str) -> Grid
         figures = (paper.tau_figures if option == "tau" else paper.mu_figures)(fusion)
         rows += [_row(record, data, (fusion, value), trials, figures) for value, trials in by_value(series).items()]
     several = any(len(trials) > 1 for series in found.values() for trials in by_value(series).values())
-    notes = [
-        f"{shared.paper_name(paper.SENSITIVITY)}: the paper's figures for LUMA, the only data set for which it has them, one run each."
-    ]
+    notes = [f"{paper_name(paper.SENSITIVITY)}: the paper's figures for LUMA, the only data set for which it has them, one run each."]
     if data.name != paper.SENSITIVITY:
         notes[-1] += " They are no target."
     if option == "mu":
@@ -70,13 +69,13 @@ def sensitivity_grid(record: StudyRecord, data: DataRecord, option: str) -> Grid
         meaning = shared.difference_meaning(data.modalities) if signed else ""
         columns += [Column(head, meaning, key=f"test_{key}"), Column(f"{head} half interval", key=f"test_{key}_half_interval", shown=False)]
     columns.append(Column("runs", shown=several))
-    columns += [Column(head, group=shared.paper_name(paper.SENSITIVITY), key=f"paper_{head}") for head in _paper_heads()]
+    columns += [Column(head, group=paper_name(paper.SENSITIVITY), key=f"paper_{head}") for head in _paper_heads()]
     return Grid(
-        title=shared.heading(record, f"{table}: {letter} of MILES varied, {data.label}, {shared.metric_title(data)}"),
+        title=heading(record, f"{table}: {letter} of MILES varied, {data.label}, {shared.metric_title(data)}"),
         columns=(*columns, *shared.record_columns()),
         rows=tuple(rows),
         rules=frozenset(rules),
-        notes=(*notes, *shared.protocol_notes(record, list(found.values()))),
+        notes=(*notes, *protocol_notes(record, list(found.values()))),
         name=f"{name}-{data.label}",
     )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from equimodal.report.grid import Cell, Column
 from equimodal.report.intervals import MISSING, Estimate, estimate, percent
-from equimodal.report.words import listing, metric_name
+from equimodal.report.words import metric_name
 from equimodal.scores import MULTIMODAL
 from equimodal.study import paper
 
 if TYPE_CHECKING:
-    from equimodal.report.records import RunRecord
     from equimodal.study.records import DataRecord, Kind, SeriesRecord, StudyRecord, TrialRecord
 
 __all__ = [
@@ -28,23 +27,18 @@ __all__ = [
     "estimate_columns",
     "fresh_runs",
     "head_names",
-    "heading",
     "label_of",
     "mark_best",
     "metric_title",
     "number_cell",
     "one_cell",
     "paper_cell",
-    "paper_name",
-    "paper_note",
     "parameters",
-    "protocol_notes",
     "readings",
     "record_cells",
     "record_columns",
     "rows_with_joint",
     "test_scores",
-    "unfinished_notes",
 ]
 
 VANILLA, JOINT, MILES = "vanilla", "joint", "miles"
@@ -115,7 +109,7 @@ def difference_of(found: Scores, modalities: Sequence[str]) -> float | None:
 def rows_with_joint(record: StudyRecord, data: str, fusion: str) -> tuple[str, ...]:
     """Return the rows of a data set and fusion; ``joint`` stands beside ``vanilla`` even where the study lacks it."""
     rows = list(record.rows(data, fusion))
-    if JOINT not in rows:
+    if rows and JOINT not in rows:
         rows.insert(rows.index(VANILLA) + 1 if VANILLA in rows else 0, JOINT)
     return tuple(rows)
 
@@ -177,18 +171,6 @@ def parameters(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {f'{value:.5g}' if isinstance(value, float) else value}" for name, value in shown.items())
 
 
-# --- headings and notes
-
-
-def heading(record: StudyRecord, what: str) -> str:
-    """Return a title; a study that selects by the test split says so in every one."""
-    return f"{what} – ORACLE SELECTION" if _is_oracle(record) else what
-
-
-def _is_oracle(record: StudyRecord) -> bool:
-    return record.rule != "best-validation"
-
-
 def record_columns() -> list[Column]:
     """Return the columns for CSV that say how configurations were selected and which search spaces are not the methods' own."""
     return [Column("rule", key="selection_rule", shown=False), Column("spaces", key="overridden_spaces", shown=False)]
@@ -202,93 +184,6 @@ def record_cells(record: StudyRecord) -> list[Cell]:
 def difference_meaning(modalities: Sequence[str]) -> str:
     """Return what Δ is, such as ``"image − audio"``."""
     return f"{modalities[0]} − {modalities[-1]}"
-
-
-def paper_name(dataset: str) -> str:
-    """Return the header of the paper's columns, such as ``"paper: S-MNIST"``; only ``"paper"`` without a data set like this one."""
-    found = paper.likeness(dataset)
-    return "paper" if found is None else f"paper: {found.title}"
-
-
-def paper_note(data: DataRecord) -> str:
-    """Say what the paper's columns are of."""
-    found = paper.likeness(data.name)
-    if found is None:
-        return f"The paper has no data set like {data.label}."
-    if found.same:
-        return f"{paper_name(data.name)}: the paper's figures for the same data set, from one run each."
-    return (
-        f"{paper_name(data.name)}: the paper has no {data.label}; shown are its figures for {found.title}, the data set most like it, from "
-        "one run each. They are no target."
-    )
-
-
-def protocol_notes(record: StudyRecord, series: Sequence[SeriesRecord]) -> list[str]:
-    """Say how the figures of some series came about: trials, seeds, epochs, selection, overridden search spaces, and what is missing."""
-    searches = [one for one in series if one.kind == "search"]
-    notes = []
-    if _is_oracle(record):
-        notes.append("ORACLE SELECTION: configurations were chosen by their TEST scores. No figure here may be held against a fair one.")
-    if searches:
-        done, planned = sum(one.done for one in searches), sum(len(one.trials) for one in searches)
-        notes.append(f"Search: {done} of {planned} trials done, {_range(len(one.trials) for one in searches)} per row{_losses(searches)}.")
-    if any(one.kind == "final" for one in series):
-        notes.append(_selection(record, [one for one in series if one.kind == "final"]))
-    epochs = sorted({int(value) for value in _epochs(record, series)})
-    notes += [f"Epochs: {_range(epochs)}."] if epochs else []
-    notes += [f"Search space not the method's own: {line}{'' if line.endswith('.') else '.'}" for line in record.overridden]
-    return notes + unfinished_notes(series)
-
-
-def _selection(record: StudyRecord, finals: Sequence[SeriesRecord]) -> str:
-    split = "test" if _is_oracle(record) else "validation"
-    seeds = _range(max(0, len(one.trials) - 1) for one in finals)
-    trained = sorted({seed for one in finals for seed in fresh_runs(one)})
-    named = f" ({trained[0]} to {trained[-1]})" if len(trained) > 1 else f" ({trained[0]})" if trained else ""
-    score = f"{split} score" if all(one.is_unimodal for one in finals) else f"multimodal {split} score"
-    return (
-        f"Selected run: the configuration with the best {score}, trained once more with the search's seed and read once on the test split, "
-        f"as in the paper. Mean: over {seeds} fresh seed{'' if seeds == '1' else 's'}{named} of that configuration, ± half of the 95 % "
-        "interval (Student's t)."
-    )
-
-
-def _losses(series: Sequence[SeriesRecord]) -> str:
-    trials = [trial.state for one in series for trial in one.trials]
-    parts = [f"{trials.count(state)} {state}" for state in ("failed", "pruned") if state in trials]
-    return f" ({', '.join(parts)})" if parts else ""
-
-
-def _epochs(record: StudyRecord, series: Sequence[SeriesRecord]) -> Iterable[float]:
-    runs: list[RunRecord] = [trial.run for one in series for trial in one.trials if trial.run is not None]
-    found = [run.config.get("epochs") for run in runs] or [
-        data.config.get("epochs") for data in record.data if any(one.data == data.label for one in series)
-    ]
-    return [value for value in found if isinstance(value, int | float)]
-
-
-def _range(counts: Iterable[int]) -> str:
-    known = sorted(set(counts))
-    return "0" if not known else str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}"
-
-
-def unfinished_notes(series: Sequence[SeriesRecord]) -> list[str]:
-    """Say which series are not finished, which final runs failed, and which cannot begin."""
-    several = len({(one.data, one.fusion) for one in series}) > 1
-    names = {one.name: f"{one.label} ({one.data}, {one.fusion})" if several and not one.is_unimodal else one.label for one in series}
-    what = {"search": "trials", "final": "final runs", "sweep": "runs", "example": "runs"}
-    waiting: dict[str, list[str]] = {}
-    for one in series:
-        if one.done < len(one.trials):
-            waiting.setdefault(f"{one.done} of {len(one.trials)} {what[one.kind]}", []).append(names[one.name])
-    failed = []
-    for one in series:
-        count = sum(trial.state == "failed" for trial in one.trials)
-        if count and one.kind != "search":
-            failed.append(f"{count} of {len(one.trials)} {what[one.kind]} of {names[one.name]}")
-    notes = [f"Not finished, {count} done: {listing(rows)}." for count, rows in waiting.items()]
-    notes += [f"Failed: {listing(failed)}."] if failed else []
-    return notes + list(dict.fromkeys(f"{names[one.name]} cannot begin: {one.blocked.rstrip('.')}." for one in series if one.blocked))
 
 
 def metric_title(data: DataRecord) -> str:

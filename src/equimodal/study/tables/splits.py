@@ -9,6 +9,7 @@ from equimodal.report.intervals import MISSING, Estimate, estimate
 from equimodal.study import paper
 from equimodal.study.records import TRAINING_SCORES
 from equimodal.study.tables import shared
+from equimodal.study.tables.notes import heading, paper_name, protocol_notes
 
 if TYPE_CHECKING:
     from equimodal.study.records import DataRecord, StudyRecord
@@ -44,14 +45,14 @@ def splits_grid(record: StudyRecord, data: DataRecord) -> Grid:
     columns = [Column("Fusion, scores", key="row"), Column("fusion", shown=False), Column("scores", shown=False)]
     columns += [Column(head, meaning if signed else "", group="selected run", key=f"selected_{key}") for key, head, signed in names]
     columns.append(Column("epoch", group="selected run", key="selected_epoch"))
-    columns += [Column(head, group=shared.paper_name(paper.SENSITIVITY), key=f"paper_{head}") for head in (*theirs, paper.EPOCH)]
+    columns += [Column(head, group=paper_name(paper.SENSITIVITY), key=f"paper_{head}") for head in (*theirs, paper.EPOCH)]
     for key, head, _ in names:
         columns += shared.estimate_columns(head, "mean over fresh seeds", f"mean_{key}")
     columns += shared.estimate_columns("epoch", "mean over fresh seeds", "mean_epoch")
     columns.append(Column("seeds", shown=False))
     notes = [
         "Epoch: the one with the best multimodal validation score, the earliest on a tie. Both rows were tuned anew.",
-        f"{shared.paper_name(paper.SENSITIVITY)}: the paper's figures for LUMA, the only data set for which it has them, one run each; its "
+        f"{paper_name(paper.SENSITIVITY)}: the paper's figures for LUMA, the only data set for which it has them, one run each; its "
         "validation rows are those of its Tables II and III.",
     ]
     if not fusions:
@@ -59,11 +60,11 @@ def splits_grid(record: StudyRecord, data: DataRecord) -> Grid:
     shown_rows = [row for row, *_ in ROWS]
     series = [one for fusion in fusions for kind in shared.TUNED for one in record.find(kind, data.label, fusion) if one.row in shown_rows]
     return Grid(
-        title=shared.heading(record, f"Table VI: MILES by training or validation scores, {data.label}, {shared.metric_title(data)}"),
+        title=heading(record, f"Table VI: MILES by training or validation scores, {data.label}, {shared.metric_title(data)}"),
         columns=(*columns, *shared.record_columns()),
         rows=tuple(rows),
         rules=frozenset(rules),
-        notes=(*notes, *shared.protocol_notes(record, series)),
+        notes=(*notes, *protocol_notes(record, series)),
         name=f"table6-{data.label}",
     )
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from equimodal.report.words import listing
-from equimodal.study.claims import claims
-from equimodal.study.evidence import MEASURES, Finding, Measure, Status, compared, points, unknown
 from equimodal.study.tables.shared import JOINT, MILES, VANILLA
+from equimodal.study.verdict.claims import claims
+from equimodal.study.verdict.evidence import MEASURES, Finding, Measure, Status, compared, points, unknown
 
 if TYPE_CHECKING:
     from equimodal.study.records import DataRecord, StudyRecord

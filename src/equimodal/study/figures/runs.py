@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from equimodal.report import prose
 from equimodal.report.figures import learning_curves, learning_dynamics
 from equimodal.report.words import listing
-from equimodal.study.drawing import Drawing, oracle_note
+from equimodal.study.figures.drawing import Drawing, oracle_note
 from equimodal.study.records import ALONE, DataRecord, SeriesRecord, StudyRecord, TrialRecord
+from equimodal.study.tables import searches
 from equimodal.study.tables.shared import JOINT, MILES, VANILLA, label_of
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ __all__ = ["draw_curves", "draw_dynamics", "selected_run", "selected_trial"]
 
 def selected_trial(record: StudyRecord, data: str, fusion: str, row: str) -> TrialRecord | None:
     """Return the trial of a search that was selected; None while that is not known."""
-    final, search = record.one("final", data, fusion, row), record.one("search", data, fusion, row)
-    if final is None or search is None or final.selected is None:
+    search = record.one("search", data, fusion, row)
+    if search is None:
         return None
-    return next((trial for trial in search.trials if trial.number == final.selected), None)
+    number = searches.selected_trial(record, search)
+    return next((trial for trial in search.trials if trial.number == number), None)
 
 
 def selected_run(record: StudyRecord, data: str, fusion: str, row: str) -> RunRecord | None:

@@ -7,12 +7,24 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from equimodal.report.words import listing
-from equimodal.study.evidence import MEASURES, Finding, Measure, Status, by_seed, compared, decided, points, seeds, sweep_by_seed, unknown
 from equimodal.study.records import TRAINING_SCORES
 from equimodal.study.statistics import Paired, paired
 from equimodal.study.tables import shared
 from equimodal.study.tables.sensitivity import by_value, sweeps
 from equimodal.study.tables.shared import JOINT, MILES
+from equimodal.study.verdict.evidence import (
+    MEASURES,
+    Finding,
+    Measure,
+    Status,
+    by_seed,
+    compared,
+    decided,
+    points,
+    seeds,
+    sweep_by_seed,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from equimodal.study.records import DataRecord, StudyRecord, TrialRecord
@@ -73,8 +85,8 @@ def _best(record: StudyRecord, data: DataRecord, fusion: str, claim: tuple[str, 
     status: Status = "disagree" if behind else "agree" if others and len(ahead) == len(others) else "cannot be told"
     parts = []
     if known:
-        nearest = min(known, key=lambda row: measure.better * (known[row].mean or 0.0))
-        parts.append(f"Against {labels[nearest]}, the nearest or best of the others: {points(known[nearest])}.")
+        best = min(known, key=lambda row: measure.better * (known[row].mean or 0.0))
+        parts.append(f"Against {labels[best]}, the best of the others: {points(known[best])}.")
     parts += [f"Better than {listing(labels[row] for row in ahead)}."] if ahead else []
     parts += [f"Worse than {listing(labels[row] for row in behind)}."] if behind else []
     open_ = [labels[row] for row in known if row not in (*ahead, *behind)]
@@ -120,7 +132,7 @@ def _sweeps(record: StudyRecord, data: DataRecord, fusion: str) -> list[Finding]
 
 
 def _mu_near_one(record: StudyRecord, data: DataRecord, fusion: str, values: Mapping[str, Values]) -> Finding:
-    """Hold the largest μ against joint training over common seeds; without any, against the largest τ, which disables MILES as well."""
+    """Hold the largest μ against joint training, or, where that has more seeds, against the largest τ, which seldom slows."""
     largest = max(values["mu"])
     tests = {}
     for measure in (_MULTIMODAL, _WEAKEST):
@@ -129,8 +141,9 @@ def _mu_near_one(record: StudyRecord, data: DataRecord, fusion: str, values: Map
         if values["tau"]:
             most = max(values["tau"])
             against[f"τ = {most:g}"] = sweep_by_seed(values["tau"][most], data, measure)
-        known = [name for name, theirs in against.items() if paired(ours, theirs).count] or ["Joint"]
-        tests[f"{measure.key}, μ = {largest:g} against {known[0]}"] = paired(ours, against[known[0]])
+        found = {name: paired(ours, theirs) for name, theirs in against.items()}
+        name = max(found, key=lambda name: found[name].count)
+        tests[f"{measure.key}, μ = {largest:g} against {name}"] = found[name]
     status = _all([_comparable(test) for test in tests.values()])
     told = "; ".join(f"{name}: {points(test)}" for name, test in tests.items())
     text = f"{told}. Comparable means an interval within ± {100 * MARGIN:g} point. {_why(*tests.values(), zero=False)}"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from equimodal.errors import InputError, nearest, require
 from equimodal.report.svg import write_figure
-from equimodal.study.drawing import Drawing
-from equimodal.study.drawn_comparisons import draw_costs, draw_differences
-from equimodal.study.drawn_runs import draw_curves, draw_dynamics
-from equimodal.study.drawn_searches import draw_budgets, draw_sensitivity, draw_trials
+from equimodal.study.figures.comparisons import draw_costs, draw_differences
+from equimodal.study.figures.drawing import Drawing
+from equimodal.study.figures.runs import draw_curves, draw_dynamics
+from equimodal.study.figures.searches import draw_budgets, draw_sensitivity, draw_trials
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -11,7 +11,7 @@ from equimodal.report.difference_figure import Difference, DifferencePanel, diff
 from equimodal.report.intervals import Estimate, percent
 from equimodal.report.words import listing, metric_name
 from equimodal.scores import MULTIMODAL
-from equimodal.study.drawing import Drawing, oracle_note
+from equimodal.study.figures.drawing import Drawing, oracle_note
 from equimodal.study.statistics import paired
 from equimodal.study.tables.costs import RowCost
 from equimodal.study.tables.shared import JOINT, Readings, label_of, readings

@@ -12,8 +12,8 @@ from equimodal.report.intervals import Estimate, estimate, percent
 from equimodal.report.trial_figures import SweepPanel, TrialPoint, sweep_curves, trial_scatter
 from equimodal.report.words import clean, listing, metric_name
 from equimodal.scores import MULTIMODAL
-from equimodal.study.drawing import Drawing, oracle_note, search_split, split_name
-from equimodal.study.drawn_runs import selected_trial
+from equimodal.study.figures.drawing import Drawing, oracle_note, search_split, split_name
+from equimodal.study.figures.runs import selected_trial
 from equimodal.study.records import ALONE, TRAINING_SCORES, DataRecord, SeriesRecord, StudyRecord
 from equimodal.study.spaces import LEARNING_RATE, method_space, shared_space
 from equimodal.study.statistics import best_of

@@ -1,0 +1,371 @@
+"""The storage: attempts that are begun, broken off, taken over and ended, and a database that is away."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from equimodal import InputError
+from equimodal.study import storage as storage_module
+from equimodal.study.machine import own_mark
+from equimodal.study.protocol import open_storage
+from equimodal.study.series import Start
+from equimodal.study.storage import Storage, hidden
+
+from .small import BASE, JOINT, MILES, begun, claim, series_of, small, stop_hearts
+
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed (equimodal[study])")
+sqlalchemy = pytest.importorskip("sqlalchemy")
+
+ELSEWHERE = {"host": "far", "machine": "elsewhere", "process": 1, "began": "1"}
+DEAD = {**own_mark(), "began": "1"}
+PARENT = {**own_mark(), "process": 1, "began": storage_module.is_gone.__globals__["_began"](1)}
+
+
+@pytest.fixture
+def declaration():
+    return small(methods=["miles"])
+
+
+@pytest.fixture
+def joint(declaration):
+    return series_of(declaration)[JOINT]
+
+
+@pytest.fixture
+def storage(tmp_path, declaration):
+    return begun(tmp_path, declaration)
+
+
+def begun_by(monkeypatch, mark, storage, series, number=0):
+    """Begin an attempt in the name of another process."""
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_module, "own_mark", lambda: mark)
+        return claim(storage, series, number)
+
+
+def states(storage, series):
+    return [(attempt.key, attempt.state) for attempt in storage.attempts(series.name)]
+
+
+def bury(storage, series):
+    with storage.locked():
+        storage.bury(series.name)
+
+
+# --- attempts
+
+
+def test_an_attempt_has_the_values_that_were_drawn_for_its_trial(storage, joint):
+    trial = claim(storage, joint, 1)
+    (attempt,) = storage.attempts(JOINT)
+    assert attempt.params == joint.draft(1, Start()).params == trial.params
+    assert (attempt.number, attempt.key, attempt.state, attempt.final) == (1, "1", "RUNNING", False)
+    assert storage.finish(trial, "COMPLETE", {"score": 0.5, "loss": 1.0}, 0.5)
+    (attempt,) = storage.attempts(JOINT)
+    assert (attempt.state, attempt.facts["score"], attempt.final) == ("COMPLETE", 0.5, True)
+
+
+def test_what_is_set_in_a_trial_is_kept_as_it_is(tmp_path):
+    declaration = small(methods=["miles"], search={"batch_size": [8, 16], "clip": [None, 1.5], "methods": {"miles": {"smoothing": 0.25}}})
+    storage, series = begun(tmp_path, declaration), series_of(declaration)[MILES]
+    for number in range(2):
+        claim(storage, series, number)
+        assert storage.attempts(MILES)[number].params == series.draft(number, Start()).params
+
+
+def test_another_process_sees_the_same(tmp_path, storage, declaration, joint):
+    storage.finish(claim(storage, joint), "COMPLETE", {"score": 0.5}, 0.5)
+    claim(storage, joint, 1)
+    assert states(open_storage(declaration, tmp_path), joint) == [("0", "COMPLETE"), ("1", "RUNNING")]
+
+
+def test_a_series_without_attempts_has_none(storage):
+    assert storage.attempts(MILES) == []
+    bury(storage, series_of(storage.declaration)[MILES])
+
+
+def test_a_reason_ends_a_trial_and_without_one_it_was_broken_off(storage, joint):
+    storage.finish(claim(storage, joint), "FAIL", {})
+    storage.finish(claim(storage, joint), "FAIL", {"reason": "x" * 10_000})
+    broken, failed = storage.attempts(JOINT)
+    assert (broken.final, failed.final) == (False, True)
+    assert len(failed.facts["reason"]) == 2000
+
+
+def test_what_was_ended_twice_counts_as_it_was_ended_first(storage, joint):
+    trial = claim(storage, joint)
+    assert storage.finish(trial, "COMPLETE", {"score": 0.5}, 0.5)
+    assert storage.finish(trial, "COMPLETE", {"score": 0.5}, 0.5)
+    assert not storage.finish(trial, "FAIL", {"reason": "late"})
+    assert states(storage, joint) == [("0", "COMPLETE")]
+
+
+# --- processes that are gone
+
+
+def test_an_attempt_of_a_process_that_is_gone_is_given_up_at_once(monkeypatch, storage, joint):
+    begun_by(monkeypatch, DEAD, storage, joint)
+    bury(storage, joint)
+    assert states(storage, joint) == [("0", "FAIL")]
+    assert not storage.attempts(JOINT)[0].final
+
+
+@pytest.mark.parametrize("mark", [ELSEWHERE, PARENT], ids=["another machine", "this machine"])
+def test_an_attempt_of_another_living_process_is_left_alone(monkeypatch, storage, joint, mark):
+    begun_by(monkeypatch, mark, storage, joint)
+    bury(storage, joint)
+    assert states(storage, joint) == [("0", "RUNNING")]
+
+
+def test_an_attempt_on_another_machine_is_given_up_when_its_heartbeat_has_ended(tmp_path, monkeypatch, storage, joint):
+    trial = begun_by(monkeypatch, ELSEWHERE, storage, joint)
+    stop_hearts(tmp_path)
+    assert storage.beat(trial)
+    bury(storage, joint)
+    assert states(storage, joint) == [("0", "RUNNING")]
+    stop_hearts(tmp_path)
+    bury(storage, joint)
+    assert states(storage, joint) == [("0", "FAIL")]
+
+
+def test_a_process_that_was_given_up_wrongly_learns_of_it_and_counts_no_more(tmp_path, monkeypatch, storage, joint):
+    trial = begun_by(monkeypatch, ELSEWHERE, storage, joint)
+    stop_hearts(tmp_path)
+    bury(storage, joint)
+    ours = claim(storage, joint)
+    assert not storage.beat(trial)
+    assert not storage.finish(trial, "COMPLETE", {"score": 0.9}, 0.9)
+    assert storage.finish(ours, "COMPLETE", {"score": 0.5}, 0.5)
+    assert [(attempt.state, attempt.facts.get("score")) for attempt in storage.attempts(JOINT)] == [("FAIL", None), ("COMPLETE", 0.5)]
+
+
+def test_a_process_killed_while_it_began_an_attempt_leaves_nothing_in_the_way(monkeypatch, storage, joint):
+    """Between putting a trial there and taking it; and between taking it and having it wholly."""
+    study = storage._study(JOINT)
+    study.enqueue_trial(dict(joint.draft(1, Start()).params), user_attrs={"key": "1", "number": 1, "mark": DEAD})
+    trial = claim(storage, joint, 0)
+    assert trial.user_attrs["key"] == "0"
+    study.enqueue_trial(dict(joint.draft(1, Start()).params), user_attrs={"key": "1", "number": 1, "mark": ELSEWHERE})
+    with pytest.warns(match="Heartbeat"):
+        study.ask()
+    trial = claim(storage, joint, 1)
+    assert trial.params == joint.draft(1, Start()).params
+    running = [attempt for attempt in storage.attempts(JOINT) if attempt.state == "RUNNING"]
+    assert [attempt.facts["mark"] for attempt in running] == [own_mark()]
+
+
+def test_many_that_ask_at_once_never_begin_the_same_trial(tmp_path, monkeypatch):
+    declaration = small(trials=12)
+    series = series_of(declaration)[JOINT]
+    begun(tmp_path, declaration)
+    marks = threading.local()
+    monkeypatch.setattr(storage_module, "own_mark", lambda: getattr(marks, "mark", ELSEWHERE))
+    taken, failures = [], []
+
+    def work(place):
+        try:
+            marks.mark = {**ELSEWHERE, "process": place}
+            storage = open_storage(declaration, tmp_path)
+            while True:
+                with storage.locked():
+                    storage.bury(JOINT)
+                    known = {attempt.key for attempt in storage.attempts(JOINT)}
+                    free = [number for number in range(12) if str(number) not in known]
+                    if not free:
+                        return
+                    storage.claim(series, series.draft(free[0], Start()), [])
+                taken.append(free[0])
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(taken) == list(range(12))
+
+
+# --- failed trials are begun again where that is wanted
+
+
+def test_forgiven_failures_are_open_again_and_others_are_not(storage, joint):
+    storage.finish(claim(storage, joint, 0), "FAIL", {"reason": "no luck"})
+    storage.finish(claim(storage, joint, 1), "COMPLETE", {"score": 0.5}, 0.5)
+    assert storage.forgive(JOINT) == 1
+    assert [attempt.final for attempt in storage.attempts(JOINT)] == [False, True]
+    assert storage.forgive(JOINT) == 0
+    storage.finish(claim(storage, joint, 0), "FAIL", {"reason": "again"})
+    assert [attempt.final for attempt in storage.attempts(JOINT)] == [False, True, True]
+    assert storage.forgive(JOINT) == 1
+    assert storage.forgive(MILES) == 0
+
+
+# --- samplers
+
+
+def test_a_sampler_s_draw_is_kept_when_the_trial_is_taken_over(tmp_path, monkeypatch):
+    declaration = small(sampler="TPESampler")
+    storage, series = begun(tmp_path, declaration), series_of(declaration)[JOINT]
+    first = begun_by(monkeypatch, DEAD, storage, series).params
+    assert claim(storage, series).params == first
+    assert claim(storage, series, 1).params != first
+
+
+@pytest.mark.parametrize("name", ["RandomSampler", "TPESampler"])
+def test_a_sampler_draws_the_same_in_every_storage(tmp_path, name):
+    declaration = small(sampler=name, methods=["miles"])
+    series = series_of(declaration)[MILES]
+    found = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        storage = begun(tmp_path / place, declaration)
+        for number in range(3):
+            trial = claim(storage, series, number)
+            storage.finish(trial, "COMPLETE", {"score": trial.params["method.tau"]}, trial.params["method.tau"])
+        found.append([attempt.params for attempt in storage.attempts(MILES)])
+    assert found[0] == found[1]
+    assert len({str(params) for params in found[0]}) == 3
+    assert all(value in series.spaces[path] for params in found[0] for path, value in params.items())
+
+
+# --- whose storage it is
+
+
+def test_a_file_holds_one_study(tmp_path, storage):
+    with pytest.raises(InputError, match=r"belongs to the study 'small': choose another file for 'other'"):
+        open_storage(small(name="other"), tmp_path)
+
+
+def test_a_study_that_has_begun_is_known_again(tmp_path, declaration, storage):
+    assert storage.check()
+    (tmp_path / "new").mkdir()
+    assert not Storage(f"sqlite:///{tmp_path / 'new' / 'study.db'}", declaration).check()
+
+
+def test_a_changed_file_is_refused_and_an_extended_one_becomes_that_of_the_study(tmp_path, storage):
+    with pytest.raises(InputError, match=r"trials = 2 there, 1 here"):
+        open_storage(small(methods=["miles"], trials=1), tmp_path)
+    begun(tmp_path, small(methods=["miles"], trials=5))
+    with pytest.raises(InputError, match=r"trials = 5 there, 2 here"):
+        storage.begin()
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", '{"format": 99, "file": {}}', '{"format": 1}', "[]"])
+def test_a_study_of_another_version_is_refused_but_one_that_was_hardly_begun_is_not(tmp_path, declaration, content):
+    storage = open_storage(declaration, tmp_path)
+    root = storage._study("equimodal")
+    if content is None:
+        storage.begin()
+        assert storage.check()
+        return
+    root.set_user_attr("declaration", content)
+    with pytest.raises(InputError, match=r"holds a study 'small' of another version: choose another storage"):
+        storage.begin()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "an SQLite file is needed"),
+        ("sqlite:///", "an SQLite file is needed"),
+        ("mysql://me:secret@host/db", "sqlite:///FILE or postgresql://"),
+        ("study.db", "sqlite:///FILE or postgresql://"),
+        ("", "sqlite:///FILE or postgresql://"),
+        ("postgresql://me:secret@localhost:1/none", "cannot be used"),
+        ("sqlite:///{folder}", "cannot be used"),
+        ("sqlite:///{folder}/text.db", "file is not a database"),
+        ("sqlite:///{folder}/text.db/below/study.db", "cannot make the folder"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_in_one_line_without_its_password(tmp_path, declaration, url, said):
+    if url.startswith("postgresql"):
+        pytest.importorskip("psycopg", reason="psycopg is not installed (equimodal[postgresql])")
+    (tmp_path / "text.db").write_text("this is no database, however one looks at it\n" * 100)
+    with pytest.raises(InputError) as error:
+        Storage(url.format(folder=tmp_path), declaration)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:se@cr:et@host:5/db", "postgresql://me:***@host:5/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://host/db?password=secret", "postgresql://host/db?password=***"),
+        ("sqlite:////tmp/study.db", "sqlite:////tmp/study.db"),
+    ],
+)
+def test_a_password_is_hidden(url, shown):
+    assert hidden(url) == shown
+
+
+# --- a database that is away
+
+
+@pytest.fixture
+def no_sleep(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(storage_module.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(storage_module.time, "monotonic", lambda: clock[0])
+    return clock
+
+
+def away(times, error):
+    """An action that meets no database a few times."""
+    left = [times]
+
+    def act():
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return "found"
+
+    return act
+
+
+def database_error(kind):
+    cause = sqlite3.OperationalError("no route to host\nat all")
+    error = getattr(sqlalchemy.exc, kind)("SELECT 1", {}, cause)
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("kind", ["OperationalError", "InterfaceError", "InternalError", None])
+def test_a_database_that_is_away_is_waited_for_and_that_is_said_once(tmp_path, declaration, no_sleep, kind):
+    said = []
+    storage = open_storage(declaration, tmp_path, say=said.append)
+    error = optuna.exceptions.StorageInternalError("no route to host") if kind is None else database_error(kind)
+    assert storage.patiently(away(5, error)) == "found"
+    assert said == ["the storage does not answer (no route to host); waiting for it", "the storage is back"]
+
+
+def test_a_database_that_stays_away_ends_the_wait(storage, no_sleep):
+    with pytest.raises(InputError, match=r"has been away for 600 s: no route to host$"):
+        storage.patiently(away(10**6, database_error("OperationalError")))
+    assert 600 <= no_sleep[0] < 700
+
+
+def test_an_error_of_another_kind_is_not_waited_for(storage, no_sleep):
+    with pytest.raises(KeyError):
+        storage.patiently(away(1, KeyError("x")))
+    assert no_sleep[0] == 0.0
+
+
+def test_a_heartbeat_without_a_database_does_not_end_an_attempt(storage, joint, monkeypatch):
+    trial = claim(storage, joint)
+    monkeypatch.setattr(storage._storage, "record_heartbeat", lambda _: away(1, database_error("OperationalError"))())
+    assert storage.beat(trial)
+
+
+def test_the_folder_of_a_file_is_made(tmp_path, declaration):
+    path = Path(tmp_path) / "a" / "b" / "study.db"
+    Storage(f"sqlite:///{path}", declaration).begin()
+    assert path.is_file()
+    assert BASE["name"] == declaration.name
