@@ -1,11 +1,13 @@
 import json
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from equimodal.errors import CannotWrite, InputError
 from equimodal.study.archive import is_archive, read_archive, write_archive
+from equimodal.study.status import status_lines
 from equimodal.study.tables import make_table, render_tables, table_names
 from study.examples import example_study
 
@@ -140,3 +142,47 @@ def test_what_is_no_archive_is_refused_in_one_line(record, tmp_path):
         assert "\n" not in str(caught.value)
     assert not is_archive(tmp_path / "nowhere")
     assert is_archive(folder)
+
+
+def test_an_altered_or_missing_file_is_refused_by_name(record, tmp_path):
+    folder = write_archive(record, tmp_path / "study")
+    (result,) = sorted(folder.glob("runs/**/trial-000/result.json"))[:1]
+    name = result.relative_to(folder).as_posix()
+    whole = result.read_text()
+    result.write_text(whole.replace("0.", "0.9", 1))
+    with pytest.raises(InputError, match=f"^{name} in the archive .* is not what was exported"):
+        read_archive(folder)
+    result.write_text(whole)
+    assert read_archive(folder) == record
+    result.unlink()
+    with pytest.raises(InputError, match=f"cannot read .*{name}"):
+        read_archive(folder)
+    assert read_archive(write_archive(record, folder)) == record
+
+
+def test_a_zip_with_damaged_bytes_is_refused_in_one_line(record, tmp_path):
+    path = write_archive(record, tmp_path / "study.zip")
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) // 3, len(content) // 3 + 300):
+        content[place] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="whole archive") as caught:
+        read_archive(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_folder_may_become_the_archive(record, tmp_path):
+    (tmp_path / "study").mkdir()
+    assert read_archive(write_archive(record, tmp_path / "study")) == record
+
+
+def test_an_oracle_study_says_so_in_its_archive_and_status(record, tmp_path):
+    oracle = replace(record, rule="oracle")
+    assert "ORACLE SELECTION" in (write_archive(oracle, tmp_path / "oracle") / "README.md").read_text()
+    assert "ORACLE SELECTION" in "\n".join(status_lines(oracle))
+    assert "ORACLE" not in (write_archive(record, tmp_path / "fair") / "README.md").read_text() + "\n".join(status_lines(record))
+
+
+def test_a_status_names_no_best_one_among_fresh_seeds(record):
+    rows = [line.split() for line in status_lines(record, everything=True) if "/final " in line]
+    assert {tuple(row[2:]) for row in rows} == {("–", "–")}

@@ -17,8 +17,9 @@ from equimodal.study.declaration import read_declaration
 from equimodal.study.protocol import open_storage
 from equimodal.study.reading import read_study
 
-from .chaos import completed, results
 from .postgresql import running
+from .small import numbers
+from .test_takeover import completed
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed (equimodal[postgresql])")
 pytest.importorskip("optuna", reason="Optuna is not installed (equimodal[study])")
@@ -29,6 +30,9 @@ WORKERS = 3
 KILLS = 12
 RESTARTS = {4: "immediate", 8: "fast"}
 """After so many kills the database is restarted, the first time as by a crash."""
+
+PATIENCE = 900.0
+"""Seconds after which a study hangs, even on a machine that is busy with much else."""
 
 # Two models of one modality, joint and MILES: four trials of a search, and the selected one with two seeds, of each.
 TRIALS = 4 * (4 + 2)
@@ -109,7 +113,7 @@ class Crew:
 
 def wait_for_work(url, crew, done):
     """Wait until so many trials are complete and a worker is in the middle of another; return the places of all that are."""
-    end = time.monotonic() + 180
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(psycopg.errors.UndefinedTable), psycopg.connect(url) as connection:
             states = dict(connection.execute(STATES).fetchall())
@@ -140,7 +144,7 @@ def make_chaos(server, url, crew):
 
 
 def finish(crew):
-    end = time.monotonic() + 240
+    end = time.monotonic() + PATIENCE
     while crew.tend():
         assert time.monotonic() < end, f"the study does not end\n{crew.said()}"
         time.sleep(0.2)
@@ -159,13 +163,21 @@ def undisturbed(study):
     out = study.parent / "undisturbed"
     words = [sys.executable, "-m", "equimodal", "study", "run", str(study), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return read_study(open_storage(read_declaration(study), out))
+    return outcome(read_declaration(study), out)[0]
+
+
+def outcome(declaration, out, url=None):
+    """What a study found, and how many attempts at each of its trials are complete."""
+    storage = open_storage(declaration, out, url)
+    record = read_study(storage)
+    counts = completed(storage, record)
+    storage.close()
+    return record, counts
 
 
 def test_killed_workers_and_a_restarted_database_lose_nothing_and_count_nothing_twice(study, undisturbed, tmp_path):
-    declaration = read_declaration(study)
     with running() as server:
         url = server.new_database()
         words = ["study", "run", str(study), "--storage", url, "--out", str(tmp_path / "out"), "--workers", "1"]
@@ -173,13 +185,11 @@ def test_killed_workers_and_a_restarted_database_lose_nothing_and_count_nothing_
             make_chaos(server, url, crew)
             finish(crew)
         assert "automatic recovery in progress" in server.log()
-        storage = open_storage(declaration, tmp_path / "out", url)
-        record = read_study(storage)
-        counts = completed(storage, record)
+        record, counts = outcome(read_declaration(study), tmp_path / "out", url)
 
     assert [trial.state for trial in record.trials] == ["complete"] * TRIALS, crew.said()
     assert counts == dict.fromkeys(counts, 1)
     assert len(counts) == TRIALS
     assert sum(trial.attempts for trial in record.trials) >= TRIALS + KILLS // 3, "too few kills hit a trial"
-    assert results(record) == results(undisturbed)
+    assert numbers(record) == numbers(undisturbed)
     assert server.password not in crew.said()

@@ -46,10 +46,9 @@ def test_joint_training_is_always_among_the_methods(given, rows):
 def test_what_a_data_set_says_stands_before_what_is_said_of_all():
     datasets = [
         DATA,
-        {**DATA, "label": "long", "epochs": 9, "train": None},
+        {**DATA, "label": "long", "epochs": 9},
         {**DATA, "label": "sgd", "optimizer": {"name": "SGD", "lr": 0.1}},
     ]
-    del datasets[1]["train"]
     file = small(datasets=datasets, epochs=3, train={"batch_size": 16, "threads": 2}).file["datasets"]
     assert [file[label]["epochs"] for label in ("tiny", "long", "sgd")] == [3, 9, 3]
     assert file["sgd"]["optimizer"]["name"] == "SGD"
@@ -98,6 +97,13 @@ def test_what_is_wrong_in_a_file_is_said_with_its_path(tmp_path, text):
 
 
 # --- what is refused
+
+
+def check_all(given):
+    """All that is checked before a study begins."""
+    declaration = declare(given)
+    check_fit(expand(declaration), {label: load_data(declaration.base(label)) for label in declaration.file["datasets"]})
+
 
 WRONG = [
     ({"trial": 3}, "unknown key 'trial' in the study: did you mean 'trials'?"),
@@ -176,8 +182,7 @@ WRONG = [
 @pytest.mark.parametrize(("given", "said"), WRONG, ids=lambda value: str(value)[:60])
 def test_what_cannot_be_is_refused_before_anything_is_trained(given, said):
     with pytest.raises(InputError) as error:
-        declaration = declare({**BASE, "methods": ["miles"], **given})
-        check_fit(expand(declaration), {label: load_data(declaration.base(label)) for label in declaration.file["datasets"]})
+        check_all({**BASE, "methods": ["miles"], **given})
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -50,8 +50,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Do what a part needs, and show it."""
     no_more(extra, arguments.parser)
-    from equimodal.cli.study import do_trials, open_record, the_folder
-    from equimodal.study.declaration import read_declaration, ready_files
+    from equimodal.cli.study import declared, do_trials, open_record, the_folder
+    from equimodal.study.declaration import ready_files
     from equimodal.study.figures import figure_names, write_figures
     from equimodal.study.page import write_study_page
     from equimodal.study.parts import PARTS, parts_shown
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     if arguments.dataset not in ready_files() and not Path(arguments.dataset).is_file():
         raise InputError(f"no study of {arguments.dataset!r} comes with the package: {nearest(arguments.dataset, ready_files())}")
     arguments.study = arguments.dataset
-    declaration = read_declaration(arguments.study)
+    declaration = declared(arguments)
     done, failed = do_trials(declaration, arguments, [arguments.part])
     record, place = open_record(arguments), the_folder(arguments, declaration)
     grids = [grid for name in parts_shown(arguments.part) for grid in make_table(record, name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,11 +60,11 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
     )
     actions = parser.add_subparsers(metavar="ACTION", parser_class=Parser)
-    plan = _action(actions, "plan", "what would be run, and for how long", show_plan)
+    plan = _action(actions, "plan", "what would be run, and for how long", show_plan, archive=False)
     plan.add_argument("--workers", type=count, default=1, metavar="N", help="for so many processes; default 1")
     plan.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data sets' files are; only ever read")
     plan.add_argument("--no-time", action="store_true", help="leave out the estimate, which trains a few steps of every row")
-    run = _action(actions, "run", "do the trials", run_trials, epilog=_RUN)
+    run = _action(actions, "run", "do the trials", run_trials, epilog=_RUN, archive=False)
     add_running(run)
     run.add_argument("--only", metavar="A,B", help="parts alone, such as table2,figure1, and what they need; default all")
     run.add_argument("--retry-failed", action="store_true", help="begin failed trials again")
@@ -80,9 +81,18 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=no_action)
 
 
-def _action(actions: Any, name: str, text: str, run: Callable[[argparse.Namespace, list[str]], int], epilog: str | None = None) -> Parser:
+def _action(
+    actions: Any,
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace, list[str]], int],
+    epilog: str | None = None,
+    *,
+    archive: bool = True,
+) -> Parser:
     parser: Parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=epilog)
-    parser.add_argument("study", metavar="FILE", help="a study file, the name of one of the package, or an archive")
+    known = "a study file, the name of one of the package, or an archive" if archive else "a study file, or the name of one of the package"
+    parser.add_argument("study", metavar="FILE", help=known)
     add_place(parser)
     parser.set_defaults(run=run, parser=parser)
     return parser
@@ -105,6 +115,19 @@ def the_folder(arguments: argparse.Namespace, declaration: Declaration) -> Path:
     return arguments.out if arguments.out is not None else Path("studies") / declaration.name
 
 
+def declared(arguments: argparse.Namespace) -> Declaration:
+    """Return the study whose trials are to be planned or done.
+
+    :raises InputError: see :func:`equimodal.study.declaration.read_declaration`; and for an archive, of which nothing can be run.
+    """
+    from equimodal.study.archive import is_archive
+    from equimodal.study.declaration import read_declaration
+
+    if is_archive(Path(arguments.study)):
+        raise InputError(f"{arguments.study} is an archive, of which nothing can be run: give the study's file")
+    return read_declaration(arguments.study)
+
+
 def open_record(arguments: argparse.Namespace, *, runs: bool = True) -> StudyRecord:
     """Return what is known of a study: from its storage, or from an archive where one is named.
 
@@ -114,15 +137,16 @@ def open_record(arguments: argparse.Namespace, *, runs: bool = True) -> StudyRec
     from equimodal.study.declaration import read_declaration
     from equimodal.study.protocol import open_storage
     from equimodal.study.reading import read_study
+    from equimodal.study.storage import hidden
 
     if is_archive(Path(arguments.study)):
         return read_archive(arguments.study)
     declaration = read_declaration(arguments.study)
     place = the_folder(arguments, declaration)
-    missing = (
-        f"the study {declaration.name!r} was not begun in {arguments.storage or place}: equimodal study run {arguments.study} begins it"
-    )
-    if arguments.storage is None and not (place / "study.db").exists():
+    where = hidden(arguments.storage or str(place))
+    missing = f"the study {declaration.name!r} was not begun in {where}: equimodal study run {arguments.study} begins it"
+    file = _file_of(arguments.storage, place)
+    if file is not None and not file.exists():  # to open it would make it
         raise InputError(missing)
     storage = open_storage(declaration, place, arguments.storage)
     if not storage.check():
@@ -130,14 +154,20 @@ def open_record(arguments: argparse.Namespace, *, runs: bool = True) -> StudyRec
     return read_study(storage, runs=runs)
 
 
+def _file_of(storage: str | None, place: Path) -> Path | None:
+    """Return the file of a study's storage; None where that is on a server."""
+    if not storage:
+        return place / "study.db"
+    return Path(storage.removeprefix("sqlite:///")).expanduser() if storage.startswith("sqlite:///") else None
+
+
 def show_plan(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Print what would be run."""
     no_more(extra, arguments.parser)
-    from equimodal.study.declaration import read_declaration
     from equimodal.study.plan_text import plan_lines
     from equimodal.study.series import check_fit, expand
 
-    declaration = read_declaration(arguments.study)
+    declaration = declared(arguments)
     series = expand(declaration)
     check_fit(series, {})
     times = {} if arguments.no_time else _times(declaration, series, arguments.data_dir)
@@ -175,22 +205,19 @@ def _steps_of_rows(steps: Steps) -> Callable[[int, int], None]:
 def run_trials(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Do the trials of a study."""
     no_more(extra, arguments.parser)
-    from equimodal.study.declaration import read_declaration
-
     only = None if arguments.only is None else [part.strip() for part in arguments.only.split(",")]
-    declaration = read_declaration(arguments.study)
-    done, failed = do_trials(declaration, arguments, only, retry=arguments.retry_failed)
+    done, failed = do_trials(declared(arguments), arguments, only, retry=arguments.retry_failed)
     say()
-    if not done:
-        budget = f"its budget of {declaration.file['budget']:g} hours of training is spent; raise it in the file to go on"
-        say(textwrap.fill(f"the study is not done: {budget}", WIDTH))
     command = f"equimodal study table {arguments.study}{_place(arguments)}"
     say(f"tables:  {command}\nfailures and progress:  equimodal study status {arguments.study}{_place(arguments)}")
     return 0 if done and not failed else 1
 
 
 def _place(arguments: argparse.Namespace) -> str:
-    parts = [f" --{name} {value}" for name, value in (("out", arguments.out), ("storage", arguments.storage)) if value is not None]
+    from equimodal.study.storage import hidden
+
+    given = (("out", arguments.out), ("storage", arguments.storage))
+    parts = [f" --{name} {hidden(str(value))}" for name, value in given if value is not None]
     return "".join(parts)
 
 
@@ -230,6 +257,9 @@ def do_trials(
     failed = sum(trial.state == "failed" for trial in trials)
     ended = sum(trial.done for trial in trials)
     say(f"\n{ended} of {len(trials)} trials have ended{f', {failed} of them failed' if failed else ''}")
+    if not done:
+        budget = f"its budget of {declaration.file['budget']:g} hours of training is spent; raise it in the file to go on"
+        say(textwrap.fill(f"the study is not done: {budget}", WIDTH))
     return done, failed
 
 
@@ -240,7 +270,7 @@ class _Progress:
         self._show = show
         self._wanted = wanted
         self._begin = (declaration, place, url)
-        self._ended: int | None = None
+        self._ended: set[tuple[str, int]] | None = None
         self._total = 0
 
     def __call__(self, event: Event) -> None:
@@ -249,20 +279,27 @@ class _Progress:
             self._show("\n".join(textwrap.wrap(event.text, WIDTH, subsequent_indent="  ")))
             return
         if self._ended is None:
-            self._ended, self._total = self._count()
+            with contextlib.suppress(InputError):  # a database that has just gone away; the workers wait for it
+                self._ended = self._count()
         if event.kind == "ended":
-            self._ended += 1
-            what = f"{self._ended:>{len(str(self._total))}} of {self._total}  {event.series}, trial {event.number}: "
+            count = ""
+            if self._ended is not None:
+                # One that ended while they were counted is among them already.
+                self._ended.add((event.series, event.number))
+                count = f"{len(self._ended):>{len(str(self._total))}} of {self._total}  "
+            what = f"{count}{event.series}, trial {event.number}: "
             text = f"failed: {event.text}" if event.failed else event.text if event.text == "pruned" else f"{event.text} %"
             self._show("\n".join(textwrap.wrap(what + text, WIDTH, subsequent_indent="  ", break_long_words=False)))
 
-    def _count(self) -> tuple[int, int]:
+    def _count(self) -> set[tuple[str, int]]:
+        """Return the trials that have ended, by series and number."""
         from equimodal.study.protocol import open_storage
         from equimodal.study.reading import read_study
 
         record = read_study(open_storage(*self._begin), runs=False)
         mine = [one for one in record.series if one.name in self._wanted]
-        return sum(one.done for one in mine), sum(len(one.trials) for one in mine)
+        self._total = sum(len(one.trials) for one in mine)
+        return {(one.name, trial.number) for one in mine for trial in one.trials if trial.done}
 
 
 def show_status(arguments: argparse.Namespace, extra: list[str]) -> int:

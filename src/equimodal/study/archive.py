@@ -20,6 +20,7 @@ import io
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,8 +37,12 @@ __all__ = ["is_archive", "read_archive", "write_archive"]
 
 FORMAT = 1
 _INDEX = "study.json"
+_CHECKSUMS = "checksums.sha256"
 _KIND = "equimodal study archive"
 _FACTS = ("number", "state", "params", "reason", "attempts", "where", "started", "ended")
+Reader = Callable[[str], bytes]
+"""Returns the content of a file of an archive by its name."""
+
 _PLACE = ("name", "kind", "data", "fusion", "row", "label", "option", "selected", "blocked")
 
 
@@ -56,13 +61,13 @@ def write_archive(record: StudyRecord, path: str | Path, *, on_file: Callable[[s
 
     It appears under its name when it is whole. What an interrupted call left behind is removed by the next.
 
-    :param path: where; an earlier archive of the same study there is replaced.
+    :param path: where; an earlier archive of the same study there, whole or damaged, is replaced.
     :param on_file: told of each file.
     :raises InputError: when something else is there, or a file cannot be written.
     """
     path = Path(path)
-    if path.exists():
-        earlier = read_archive(path).name if is_archive(path) else None
+    if path.exists() and not _is_empty(path):
+        earlier = _read_index(path, _reader(path))["name"] if is_archive(path) else None
         if earlier != record.name:
             holds = "something else" if earlier is None else f"the study {earlier!r}"
             raise InputError(f"{path} is there already and holds {holds}: choose another place for the archive of {record.name!r}")
@@ -85,6 +90,10 @@ def write_archive(record: StudyRecord, path: str | Path, *, on_file: Callable[[s
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return path
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -183,10 +192,11 @@ def _readme(record: StudyRecord) -> str:
     for trial in record.trials:
         states[trial.state] = states.get(trial.state, 0) + 1
     counted = ", ".join(f"{count} {state}" for state, count in states.items())
+    oracle = "" if record.rule == "best-validation" else "\nORACLE SELECTION: configurations were chosen by their test scores.\n"
     return f"""# The study {record.name}
 
 Written by equimodal {__version__}. Trials: {counted}.
-
+{oracle}
 - `report.html`: tables, figures and every search, in one file for a browser
 - `tables/`, `figures/`: the same one by one
 - `study.json`: the study file as it was read, and every trial with what became of it; `trials.csv` has the trials as a table
@@ -196,7 +206,7 @@ Written by equimodal {__version__}. Trials: {counted}.
 Tables and figures can be made again from this archive alone, on any machine:
 
     equimodal study table ARCHIVE table2
-    equimodal study figures ARCHIVE --out figures
+    equimodal study figures ARCHIVE --to figures
 """
 
 
@@ -214,7 +224,7 @@ def _write_rest(record: StudyRecord, folder: Path) -> None:
 def _write_checksums(folder: Path) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}\n" for file in files]
-    (folder / "checksums.sha256").write_text("".join(lines), encoding="utf-8")
+    (folder / _CHECKSUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def read_archive(path: str | Path) -> StudyRecord:
@@ -223,13 +233,11 @@ def read_archive(path: str | Path) -> StudyRecord:
     :raises InputError: when there is no archive, or a file in it is missing or altered.
     """
     path = Path(path)
-    read = _zip_reader(path) if path.is_file() else _folder_reader(path)
+    read = _reader(path)
+    index = _read_index(path, read)
+    read = _checked(path, read)
+    read(_INDEX)
     try:
-        index = json.loads(read(_INDEX))
-        if index.get("kind") != _KIND:
-            raise InputError(f"{path} is no archive of a study: equimodal study export writes one")
-        if index.get("format") != FORMAT:
-            raise InputError(f"{path} has format {index.get('format')!r}: this version reads format {FORMAT}")
         data = tuple(DataRecord(**{**found, "modalities": tuple(found["modalities"])}) for found in index["data"])
         series = tuple(_read_series(found, read) for found in index["series"])
         return StudyRecord(index["name"], index["declaration"], data, series, tuple(index["overridden"]), index["rule"])
@@ -239,13 +247,29 @@ def read_archive(path: str | Path) -> StudyRecord:
         raise InputError(f"the archive {path} is damaged: {error}; export the study again") from None
 
 
-Reader = Callable[[str], str]
+def _read_index(path: Path, read: Reader) -> Mapping[str, Any]:
+    """Return what an archive holds, which names its study, whatever became of the rest."""
+    try:
+        index = json.loads(read(_INDEX))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        index = None
+    if not isinstance(index, dict) or index.get("kind") != _KIND or "name" not in index:
+        raise InputError(f"{path} is no archive of a study: equimodal study export writes one")
+    if index.get("format") != FORMAT:
+        raise InputError(f"{path} has format {index.get('format')!r}: this version reads format {FORMAT}")
+    return index
+
+
+def _reader(path: Path) -> Reader:
+    return _zip_reader(path) if path.is_file() else _folder_reader(path)
 
 
 def _folder_reader(path: Path) -> Reader:
-    def read(name: str) -> str:
+    def read(name: str) -> bytes:
         try:
-            return (path / name).read_text(encoding="utf-8")
+            return (path / name).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path / name}: {error.strerror or error}; is {path} an archive of a study?") from None
 
@@ -256,15 +280,30 @@ def _zip_reader(path: Path) -> Reader:
     try:
         with zipfile.ZipFile(path) as archive:
             content = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist() if not entry.endswith("/")}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read {path}: {error}; is it an archive of a study?") from None
+    # What its readers say of damaged bytes, or of another's compression or password.
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"cannot read {path}: {error}; is it a whole archive of a study?") from None
 
-    def read(name: str) -> str:
+    def read(name: str) -> bytes:
         if name not in content:
             raise InputError(f"{path} holds no {name}: is it an archive of a study?")
-        return content[name].decode("utf-8")
+        return content[name]
 
     return read
+
+
+def _checked(path: Path, read: Reader) -> Reader:
+    """Return a reader that refuses files that are not what was exported."""
+    lines = read(_CHECKSUMS).decode("utf-8", errors="replace").splitlines()
+    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+    def checked(name: str) -> bytes:
+        content = read(name)
+        if hashlib.sha256(content).hexdigest() != known.get(name):
+            raise InputError(f"{name} in the archive {path} is not what was exported: export the study again, or copy the archive anew")
+        return content
+
+    return checked
 
 
 def _read_series(found: Mapping[str, Any], read: Reader) -> SeriesRecord:
@@ -277,7 +316,7 @@ def _read_trial(found: Mapping[str, Any], label: str, read: Reader) -> TrialReco
     if found["run"] is not None:
         folder = found["run"]
         config = json.loads(read(f"{folder}/config.yaml"))
-        epochs = [json.loads(line) for line in read(f"{folder}/metrics.jsonl").splitlines()]
+        epochs = [json.loads(line) for line in read(f"{folder}/metrics.jsonl").decode().splitlines()]
         result = json.loads(read(f"{folder}/result.json")) if found["state"] == "complete" else None
         run = RunRecord(label, config["method"]["name"], config, epochs, result)
         environment = json.loads(read(f"{folder}/environment.json"))

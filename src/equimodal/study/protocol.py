@@ -16,7 +16,7 @@ from equimodal._files import write_whole
 from equimodal.errors import InputError, MissingDependency, first_line, nearest
 from equimodal.study.jobs import checked_count
 from equimodal.study.series import Series, check_fit, expand
-from equimodal.study.storage import Storage, default_url
+from equimodal.study.storage import Storage, default_url, hidden
 from equimodal.study.work import Event, Worker
 from equimodal.study.workers import end_with_parent
 from equimodal.train.config import load_data
@@ -99,16 +99,27 @@ def run_study(
 
     # A storage that is there says in a moment whether it is the right one; where there is none, nothing is made before all is checked.
     storage = opened() if url is not None or (folder / "study.db").exists() else None
+    if (folder / "runs").exists() and (storage is None or not storage.check()):
+        held = hidden(url) if url is not None else "study.db"
+        raise InputError(f"{folder} holds runs that {held} knows nothing of: choose an empty or new folder, or remove its folder 'runs'")
     data = _checked_data(declaration, series, data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror or error}; choose another with --out") from None
     storage = storage or opened()
-    storage.begin()
-    write_whole(folder / "study.json", json.dumps(declaration.file, indent=2) + "\n")
-    if workers == 1:
-        return Worker(storage, series, folder, data_dir=data_dir, data=data, on_event=on_event).work()
+
+    def describe() -> None:
+        with storage.locked():  # several may begin in the same moment
+            write_whole(folder / "study.json", json.dumps(declaration.file, indent=2) + "\n")
+
+    try:
+        storage.begin()
+        storage.patiently(describe)
+        if workers == 1:
+            return Worker(storage, series, folder, data_dir=data_dir, data=data, on_event=on_event).work()
+    finally:
+        storage.close()
     data.clear()
     names = None if only is None else [one.name for one in series]
     return _Crew(workers, (declaration, str(folder), url, data_dir, names), tell).work()
@@ -158,7 +169,8 @@ class _Crew:
                         self._start()
                         continue
                     if kind == "event":
-                        in_vain = 0 if content.kind == "ended" else in_vain
+                        # A trial that ends every process that begins it is met by the number of its attempts.
+                        in_vain = in_vain if content.kind == "said" else 0
                         self.tell(content)
                     elif kind == "error":
                         raise InputError(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,6 @@ def _place(record: SeriesRecord, first: Mapping[str, int]) -> int:
 
 def _charged(record: SeriesRecord, series: Series, costs: Mapping[str, Cost]) -> SeriesRecord:
     """Charge a row with the searches that its method needs beforehand."""
-    from dataclasses import replace
-
     total = Cost(0.0, 0)
     for name in series.rates.values():
         total = total + costs[name]

@@ -23,17 +23,7 @@ def status_lines(record: StudyRecord, *, everything: bool = False) -> Iterator[s
 
     :param everything: list finished series too.
     """
-    states = [trial.state for trial in record.trials]
-    done = sum(trial.done for trial in record.trials)
-    counts = [
-        f"{states.count(state)} {word}"
-        for state, word in (("running", "running"), ("failed", "failed"), ("pruned", "pruned"))
-        if state in states
-    ]
-    yield f"study {record.name}: {done} of {len(states)} trials have ended{''.join(f', {text}' for text in counts)}"
-    spent = sum(trial.cost.seconds or 0.0 for trial in record.trials)
-    if spent:
-        yield f"training so far: {duration(spent)}, summed over processes"
+    yield from _head(record)
     shown = [series for series in record.series if everything or series.done < len(series.trials)]
     if shown:
         yield ""
@@ -60,7 +50,25 @@ def status_lines(record: StudyRecord, *, everything: bool = False) -> Iterator[s
             yield f"  and {len(failed) - MOST_FAILURES} more: equimodal study table FILE failures"
 
 
+def _head(record: StudyRecord) -> Iterator[str]:
+    states = [trial.state for trial in record.trials]
+    done = sum(trial.done for trial in record.trials)
+    counts = [
+        f"{states.count(state)} {word}"
+        for state, word in (("running", "running"), ("failed", "failed"), ("pruned", "pruned"))
+        if state in states
+    ]
+    yield f"study {record.name}: {done} of {len(states)} trials have ended{''.join(f', {text}' for text in counts)}"
+    if record.rule != "best-validation":
+        yield "ORACLE SELECTION: configurations are chosen by their test scores"
+    spent = sum(trial.cost.seconds or 0.0 for trial in record.trials)
+    if spent:
+        yield f"training so far: {duration(spent)}, summed over processes"
+
+
 def _row(series: SeriesRecord) -> list[str]:
+    if series.kind == "final":  # the best of several seeds says nothing of a configuration
+        return [series.name, f"{series.done}/{len(series.trials)}", "–", "–"]
     scored = [(score, -trial.number) for trial in series.trials if (score := trial.score()) is not None]
     best = max(scored) if scored else None
     cells = ["–", "–"] if best is None else [f"{100 * best[0]:.1f}", str(-best[1])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from equimodal.study.declaration import Declaration
     from equimodal.study.series import Draft, Series
 
-__all__ = ["Attempt", "Storage", "default_url"]
+__all__ = ["Attempt", "Storage", "default_url", "hidden"]
 
 T = TypeVar("T")
 
@@ -97,15 +98,16 @@ class Storage:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
         self._errors = _errors_of_storages()
         self._studies: dict[str, Any] = {}
+        self._inside = threading.local()
         self._lock, engine = _lock_of(url, self.name)
         interval = int(declaration.file["heartbeat"])
         try:
             with self._lock.held(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # heartbeats are marked as experimental
-                backend = self._optuna.storages.RDBStorage(
+                self._backend = self._optuna.storages.RDBStorage(
                     engine, engine_kwargs=_engine_options(url), heartbeat_interval=interval, grace_period=_GRACE * interval
                 )
-                self._storage = self._optuna.storages.get_storage(backend)
+                self._storage = self._optuna.storages.get_storage(self._backend)
         except InputError:
             raise
         except Exception as error:  # drivers raise errors of their own
@@ -113,6 +115,11 @@ class Storage:
                 f"the storage {hidden(url)} cannot be used: {_reason(error)}; is it the right address, and is it running?"
             ) from None
         self.heartbeat = interval
+
+    def close(self) -> None:
+        """Let go of the connections of this thread and of idle ones; what is asked afterwards makes new ones."""
+        self._storage.remove_session()
+        self._backend.engine.dispose()
 
     # -- the study as a whole
 
@@ -209,14 +216,15 @@ class Storage:
 
         return self._patiently(go)
 
-    def claim(self, series: Series, draft: Draft, busy: Sequence[Attempt]) -> Any:
+    def claim(self, series: Series, draft: Draft, busy: Sequence[Attempt], epoch: int = 0) -> Any:
         """Begin an attempt at a trial; call it under :meth:`locked`.
 
         :param busy: the attempts of the series that came to nothing; a sampler's draws of those at this trial are used again.
+        :param epoch: how many of its epochs earlier attempts have done, as far as is known here.
         :returns: the trial of Optuna.
         """
         study = self._study(series.name)
-        facts = {"key": draft.key, "number": draft.number, "mark": own_mark()}
+        facts = {"key": draft.key, "number": draft.number, "mark": own_mark(), "epoch": epoch}
         params, distributions = draft.params, {path: optuna_distribution(space) for path, space in series.distributions.items()}
         if params is None:
             broken = [attempt for attempt in busy if attempt.key == draft.key and set(attempt.params) == set(distributions)]
@@ -242,8 +250,9 @@ class Storage:
         if params is None:
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
-        else:
+        else:  # it may have been put there by a process that was killed
             trial.set_user_attr("mark", facts["mark"])
+            trial.set_user_attr("epoch", epoch)
         self._storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("begun", True)
         return trial
@@ -269,7 +278,14 @@ class Storage:
     def locked(self) -> Iterator[None]:
         """Keep others from beginning attempts in the meantime."""
         with self._lock.held():
-            yield
+            self._inside.lock = True
+            try:
+                yield
+            except self._optuna.exceptions.UpdateFinishedTrialError as error:
+                # The lock was lost unnoticed, as on a machine that slept, and others gave up what was being begun.
+                raise self._optuna.exceptions.StorageInternalError("an attempt was given up while it was begun") from error
+            finally:
+                self._inside.lock = False
 
     def patiently(self, action: Callable[[], T]) -> T:
         """Do something with the storage, again and again while the database is away."""
@@ -334,6 +350,8 @@ class Storage:
         return None if part is None else make_pruner(part)
 
     def _patiently(self, action: Callable[[], T]) -> T:
+        if getattr(self._inside, "lock", False):
+            return action()  # a database that was away has let go of the lock: whoever waits does so from before it was taken
         began, told = time.monotonic(), False
         while True:
             try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_ATTEMPTS", "Event", "Worker"]
 
 MOST_ATTEMPTS = 20
-"""After so many broken-off attempts a trial counts as failed: it may be what ends its process, as by using up the memory."""
+"""After so many attempts that all ended at the same epoch a trial counts as failed: it may be what ends its process."""
 
 _POLL = 2.0
 
@@ -161,11 +161,13 @@ class Worker:
         return "wait" if going_on else None
 
     def _begun(self, series: Series, draft: Draft, start: Start, earlier: Sequence[Attempt]) -> _Claim:
-        trial = self.storage.claim(series, draft, earlier)
+        epoch = _epochs_done(self.run_folder(series, draft))
+        trial = self.storage.claim(series, draft, earlier, epoch)
+        # Who stops a long study every evening is not to blame for the trial: only attempts that came no further count.
         forgiven = max((attempt.order for attempt in earlier if attempt.forgiven), default=-1)
-        broken_off = sum(attempt.order > forgiven for attempt in earlier)
-        if broken_off >= MOST_ATTEMPTS:
-            return _Claim(series, draft, f"its process ended {broken_off} times, perhaps for lack of memory", trial)
+        in_vain = sum(attempt.order > forgiven and attempt.facts.get("epoch", 0) == epoch for attempt in earlier)
+        if in_vain >= MOST_ATTEMPTS:
+            return _Claim(series, draft, f"its process ended {in_vain} times after epoch {epoch}, perhaps for lack of memory", trial)
         params = dict(trial.params) if draft.params is None else draft.params
         return _Claim(series, draft, series.config(params, start), trial)
 
@@ -306,6 +308,14 @@ def _packed(folder: Path, config: Mapping[str, Any]) -> str:
             content["environment"] = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     content["mark"] = own_mark()["host"]
     return pack(content)
+
+
+def _epochs_done(folder: Path) -> int:
+    """Return how many epochs of a run are on this machine's disk."""
+    try:
+        return (folder / "metrics.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def _drop_checkpoints(folder: Path, *, keep_best: bool) -> None:
