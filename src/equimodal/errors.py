@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["Busy", "CannotWrite", "InputError", "MissingDependency", "TrainingDiverged", "first_line", "nearest", "require"]
+__all__ = [
+    "Busy",
+    "CannotWrite",
+    "InputError",
+    "MissingDependency",
+    "StorageAway",
+    "TrainingDiverged",
+    "UnusableRun",
+    "first_line",
+    "nearest",
+    "require",
+]
 
 
 class InputError(ValueError):
@@ -23,6 +34,14 @@ class CannotWrite(InputError):
 
 class Busy(InputError):
     """Another process is at work there."""
+
+
+class StorageAway(InputError):
+    """A database did not answer for longer than anyone waits."""
+
+
+class UnusableRun(InputError):
+    """A run folder cannot be gone on with: it holds another run, or is damaged."""
 
 
 class TrainingDiverged(InputError):

@@ -11,7 +11,7 @@ from equimodal.train.record import first_difference, plain
 __all__ = ["check_extension"]
 
 _GROWING = ("trials", "seeds", "datasets", "fusions", "methods", "ablations")
-_FREE = ("budget", "heartbeat")
+_FREE = ("budget",)
 
 
 def check_extension(name: str, file: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:

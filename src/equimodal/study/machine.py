@@ -13,7 +13,7 @@ __all__ = ["is_gone", "own_mark"]
 
 def own_mark() -> dict[str, Any]:
     """Return what tells this process from every other one, on this machine or elsewhere."""
-    return {"host": platform.node(), "machine": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
+    return {"host": platform.node(), "machine": _machine(), "user": _user(), "process": os.getpid(), "began": _began(os.getpid())}
 
 
 def is_gone(mark: Mapping[str, Any]) -> bool:
@@ -22,9 +22,13 @@ def is_gone(mark: Mapping[str, Any]) -> bool:
     :param mark: what :func:`own_mark` returned in that process.
     """
     machine = _machine()
-    if machine is None or mark.get("machine") != machine:
-        return False
+    if machine is None or mark.get("machine") != machine or mark.get("user") != _user():
+        return False  # of other users' processes some machines show nothing
     return _began(int(mark["process"])) != mark.get("began")
+
+
+def _user() -> int | None:
+    return os.getuid() if hasattr(os, "getuid") else None
 
 
 def _machine() -> str | None:

@@ -26,11 +26,13 @@ def summary_of(record: StudyRecord) -> str:
     fusions = dict.fromkeys(one.fusion for one in searches if not one.is_unimodal)
     where = listing(clean(data.label) for data in record.data) if record.data else "no data set"
     how = f" with {_count(len(fusions), 'fusion')}" if fusions else ""
-    split = "validation" if record.rule == "best-validation" else "TEST"
+    honest = record.rule == "best-validation"
+    split = "validation" if honest else "TEST"
+    read = "read once on the test split, as in the MILES paper" if honest else "scored on the test split, which every trial had read"
     return (
         f"{_count(len(methods), 'method')} on {where}{how}, each searched with {_span(len(one.trials) for one in searches)} random "
-        f"configurations. The one with the best multimodal {split} score was trained once more and read once on the test split, as in the "
-        f"MILES paper, and then trained anew with {_span(max(0, len(one.trials) - 1) for one in record.find('final'))} fresh seeds, which "
+        f"configurations. The one with the best multimodal {split} score was trained once more and {read}, "
+        f"and then trained anew with {_span(max(0, len(one.trials) - 1) for one in record.find('final'))} fresh seeds, which "
         "the intervals and tests rest on."
     ).replace("random configurations", _drawn(record), 1)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import connection
@@ -17,7 +18,7 @@ from equimodal.errors import InputError, MissingDependency, first_line, nearest
 from equimodal.study.jobs import checked_count
 from equimodal.study.series import Series, check_fit, expand
 from equimodal.study.storage import Storage, default_url, hidden
-from equimodal.study.work import Event, Worker
+from equimodal.study.work import DeviceLost, Event, Worker
 from equimodal.study.workers import end_with_parent
 from equimodal.train.config import load_data
 
@@ -219,10 +220,13 @@ def _work(
         pipe.send(("event", event))
 
     try:
-        storage = open_storage(declaration, Path(folder), url, lambda text: tell(Event("said", text=text)))
+        storage = Storage(url or default_url(Path(folder)), declaration, lambda text: tell(Event("said", text=text)), wait=True)
+        storage.patiently(storage.check)
         done = Worker(storage, needed(expand(declaration), only), Path(folder), data_dir=data_dir, on_event=tell).work()
     except MissingDependency as error:
         pipe.send(("missing", str(error)))
+    except DeviceLost:
+        sys.exit(1)  # another process takes its place
     except InputError as error:
         pipe.send(("error", str(error)))
     except OSError as error:

@@ -106,7 +106,14 @@ def _trial(
             return TrialRecord(number, params=params, attempts=len(attempts))
         mark = running.facts.get("mark") or {}
         shown = params or running.params
-        return TrialRecord(number, "running", shown, attempts=len(attempts), where=mark.get("host"), started=_time(running.started))
+        return TrialRecord(
+            number,
+            "running",
+            shown,
+            attempts=len(attempts),
+            where=mark.get("host"),
+            started=running.facts.get("began_at") or _time(running.started),
+        )
     facts = final.facts
     run, environment = None, None
     if runs and "run" in facts:
@@ -123,8 +130,8 @@ def _trial(
         attempts=len(attempts),
         cost=Cost(facts.get("seconds"), facts.get("steps")),
         where=(facts.get("mark") or {}).get("host"),
-        started=_time(final.started),
-        ended=_time(final.ended),
+        started=facts.get("began_at") or _time(final.started),
+        ended=facts.get("ended_at") or _time(final.ended),
         environment=environment,
     )
 

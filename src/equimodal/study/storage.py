@@ -8,19 +8,19 @@ as broken off, and the trial is begun again by whoever asks next. A trial counts
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from equimodal import __version__
-from equimodal._files import FolderLock
-from equimodal.errors import InputError, first_line, require
+from equimodal.errors import InputError, StorageAway, first_line, require
+from equimodal.study.locks import engine_options, hidden, lock_of
 from equimodal.study.machine import is_gone, own_mark
 from equimodal.study.samplers import make_pruner, make_sampler, optuna_distribution
 from equimodal.train.record import plain
@@ -45,6 +45,7 @@ _GRACE = 3
 _ROOT = "equimodal"
 _FORGIVEN = "forgiven"
 _TEXT_LIMIT = 2000
+_NEVER_PASSES = ("readonly", "read-only", "permission denied", "no such table", "is full", "malformed", "not a database")
 
 
 def default_url(folder: Path) -> str:
@@ -86,10 +87,11 @@ class Storage:
     :param url: of SQLite (``sqlite:///FILE``) or PostgreSQL (``postgresql://USER:PASSWORD@HOST/DATABASE``).
     :param declaration: the study.
     :param say: is told, once, that the database is away, and that it is back.
+    :param wait: whether one that is away is waited for here too, as by a process that begins while it restarts.
     :raises InputError: when it cannot be reached, or is of another kind.
     """
 
-    def __init__(self, url: str, declaration: Declaration, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, url: str, declaration: Declaration, say: Callable[[str], None] | None = None, *, wait: bool = False) -> None:
         self.url = url
         self.name = declaration.name
         self.declaration = declaration
@@ -99,15 +101,22 @@ class Storage:
         self._errors = _errors_of_storages()
         self._studies: dict[str, Any] = {}
         self._inside = threading.local()
-        self._lock, engine = _lock_of(url, self.name)
+        self._lock, engine = lock_of(url, self.name)
         interval = int(declaration.file["heartbeat"])
-        try:
+
+        def connect() -> None:
             with self._lock.held(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # heartbeats are marked as experimental
                 self._backend = self._optuna.storages.RDBStorage(
-                    engine, engine_kwargs=_engine_options(url), heartbeat_interval=interval, grace_period=_GRACE * interval
+                    engine, engine_kwargs=engine_options(url), heartbeat_interval=interval, grace_period=_GRACE * interval
                 )
                 self._storage = self._optuna.storages.get_storage(self._backend)
+
+        try:
+            if wait:
+                self._patiently(connect)
+            else:
+                connect()
         except InputError:
             raise
         except Exception as error:  # drivers raise errors of their own
@@ -224,7 +233,7 @@ class Storage:
         :returns: the trial of Optuna.
         """
         study = self._study(series.name)
-        facts = {"key": draft.key, "number": draft.number, "mark": own_mark(), "epoch": epoch}
+        facts = {"key": draft.key, "number": draft.number, "mark": own_mark(), "epoch": epoch, "began_at": _now()}
         params, distributions = draft.params, {path: optuna_distribution(space) for path, space in series.distributions.items()}
         if params is None:
             broken = [attempt for attempt in busy if attempt.key == draft.key and set(attempt.params) == set(distributions)]
@@ -241,18 +250,15 @@ class Storage:
             warnings.simplefilter("ignore")
             while True:
                 trial = study.ask()
-                if params is None or trial.user_attrs.get("key") == draft.key:
+                if trial.user_attrs.get("key") == (None if params is None else draft.key):
                     break
                 # Another process was killed between putting this one there and taking it.
                 study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
             for path, distribution in distributions.items():
                 _suggest(trial, path, distribution)
-        if params is None:
-            for name, value in facts.items():
+        for name, value in facts.items():  # also where it was put there, perhaps by a process that was killed
+            if trial.user_attrs.get(name) != value:
                 trial.set_user_attr(name, value)
-        else:  # it may have been put there by a process that was killed
-            trial.set_user_attr("mark", facts["mark"])
-            trial.set_user_attr("epoch", epoch)
         self._storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("begun", True)
         return trial
@@ -296,7 +302,7 @@ class Storage:
         try:
             self._storage.record_heartbeat(trial._trial_id)
             return not self._storage.get_trial(trial._trial_id).state.is_finished()
-        except self._errors:
+        except Exception:  # whatever it is, to go on beating is better than to be thought dead
             return True
 
     def should_prune(self, trial: Any, score: float, step: int) -> bool:
@@ -326,7 +332,7 @@ class Storage:
                 return bool(
                     found.state == wanted and found.user_attrs.get("mark") == own_mark() and facts.keys() <= found.user_attrs.keys()
                 )
-            for name, fact in facts.items():
+            for name, fact in {**facts, "ended_at": _now()}.items():
                 trial.set_user_attr(name, fact[:_TEXT_LIMIT] if name == "reason" else fact)
             return self._end(study, trial.number, wanted, value)
 
@@ -357,8 +363,10 @@ class Storage:
             try:
                 found = action()
             except self._errors as error:
+                if any(words in _reason(error).lower() for words in _NEVER_PASSES):
+                    raise InputError(f"the storage {hidden(self.url)} cannot be used: {_reason(error)}") from None
                 if time.monotonic() - began > PATIENCE:
-                    raise InputError(f"the storage {hidden(self.url)} has been away for {PATIENCE:.0f} s: {_reason(error)}") from None
+                    raise StorageAway(f"the storage {hidden(self.url)} has been away for {PATIENCE:.0f} s: {_reason(error)}") from None
                 if not told:
                     self._say(f"the storage does not answer ({_reason(error)}); waiting for it")
                     told = True
@@ -367,86 +375,6 @@ class Storage:
                 if told:
                     self._say("the storage is back")
                 return found
-
-
-def hidden(url: str) -> str:
-    """Return the address of a storage without its password.
-
-    >>> hidden("postgresql://me:secret@host/db")
-    'postgresql://me:***@host/db'
-    >>> hidden("postgresql://host/db?user=me&password=secret")
-    'postgresql://host/db?user=me&password=***'
-    """
-    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, login = head.partition("://")
-    if not at or ":" not in login:
-        return url
-    return f"{scheme}{slashes}{login.partition(':')[0]}:***@{tail}"
-
-
-class _FileLock:
-    """The lock of a storage in a file: that of its folder, which the system lets go of when a process ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        lock = FolderLock(self.folder, "the study")
-        lock.take(wait=True)
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-class _ServerLock:
-    """The lock of a storage on a server, which the server lets go of when the connection ends."""
-
-    def __init__(self, engine: str, name: str) -> None:
-        sqlalchemy = require("sqlalchemy", extra="study")
-        self._text = sqlalchemy.text
-        pool = require("sqlalchemy.pool", extra="study")
-        self._engine = sqlalchemy.create_engine(engine, poolclass=pool.NullPool, connect_args=_CONNECT)
-        self._key = derived_seed(0, "lock", name)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(self._text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
-            yield
-            # Fails where the server went away meanwhile, and with it the lock: what was done is then not relied upon.
-            connection.execute(self._text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
-
-
-_CONNECT = {"connect_timeout": 10}
-
-
-def _lock_of(url: str, name: str) -> tuple[Any, str]:
-    """Return the lock of a storage, and its address as SQLAlchemy needs it."""
-    scheme, slashes, rest = url.partition("://")
-    kind = scheme.partition("+")[0]
-    if kind == "sqlite" and slashes:
-        path = Path(rest.removeprefix("/")).expanduser()
-        if not rest.startswith("/") or not path.name:
-            raise InputError(f"storage = {url!r}: an SQLite file is needed, such as sqlite:///study.db")
-        try:
-            path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"storage = {url!r}: cannot make the folder {path.parent}: {error.strerror or error}") from None
-        return _FileLock(path.absolute().parent), f"sqlite:///{path.absolute()}"
-    if kind in ("postgresql", "postgres") and slashes:
-        require("psycopg", extra="postgresql")
-        engine = f"postgresql+psycopg://{rest}"
-        return _ServerLock(engine, name), engine
-    raise InputError(f"storage = {hidden(url)!r}: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE is needed")
-
-
-def _engine_options(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": 60}}
-    return {"pool_pre_ping": True, "connect_args": _CONNECT}
 
 
 def _errors_of_storages() -> tuple[type[Exception], ...]:
@@ -460,6 +388,11 @@ def _reason(error: BaseException) -> str:
     while found.__cause__ is not None:
         found = found.__cause__
     return first_line(found)
+
+
+def _now() -> str:
+    # Optuna's own times are those of the machine's zone, which it does not say.
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _attempt(trial: Any, *, forgiven: bool) -> Attempt:

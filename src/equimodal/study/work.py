@@ -9,18 +9,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from equimodal.errors import Busy, CannotWrite, MissingDependency
-from equimodal.report.cost import cost_of
+from equimodal.errors import Busy, CannotWrite, InputError, MissingDependency, StorageAway, UnusableRun, first_line
+from equimodal.report.cost import Cost, cost_of
 from equimodal.report.records import read_run
 from equimodal.study.jobs import Job, Outcome, perform
 from equimodal.study.machine import own_mark
 from equimodal.study.packing import pack
 from equimodal.study.records import TrialRecord
 from equimodal.study.selection import Starts, settled
+from equimodal.study.series import expand
 from equimodal.train.config import load_data
 from equimodal.train.record import environment
 
@@ -35,6 +36,7 @@ MOST_ATTEMPTS = 20
 """After so many attempts that all ended at the same epoch a trial counts as failed: it may be what ends its process."""
 
 _POLL = 2.0
+_PATIENCE_BEATS = 10
 
 
 class _Lost(Exception):
@@ -43,6 +45,14 @@ class _Lost(Exception):
 
 class _Pruned(Exception):
     """The pruner ended the trial."""
+
+
+class DeviceLost(InputError):
+    """An error has left the GPU unusable for this process; others can still use it."""
+
+
+_NOT_THE_TRIALS = (_Lost, _Pruned, Busy, CannotWrite, MissingDependency, StorageAway, UnusableRun, OSError)
+"""What ends an attempt without saying anything about its trial: disks, databases, other processes."""
 
 
 @dataclass(frozen=True)
@@ -129,18 +139,19 @@ class Worker:
         :returns: ``"wait"`` where others are at work on the last ones, ``"spent"`` where the budget is, None where all have ended.
         """
         with self.storage.locked():
-            if self.budget < math.inf and self._spent() >= self.budget:
-                return "spent"
             waiting = False
             for series in self.series:
                 found = None if series.name in self._ended else self._claim_of(series)
-                if isinstance(found, _Claim):
+                if isinstance(found, _Claim) or found == "spent":
                     return found
                 waiting = waiting or found == "wait"
             return "wait" if waiting else None
 
     def _claim_of(self, series: Series) -> _Claim | str | None:
-        """Take a trial of one series; ``"wait"`` where there may be one later, None where all have ended or none will ever begin."""
+        """Take a trial of one series.
+
+        :returns: ``"wait"`` where there may be one later, ``"spent"`` where the budget is, None where all have ended or will never begin.
+        """
         start = self._starts.of(series)
         if start is None:
             return "wait"
@@ -154,7 +165,8 @@ class Worker:
                 if settled(mine, draft.key) is not None:
                     continue
                 if not any(attempt.state == "RUNNING" for attempt in mine):
-                    return self._begun(series, draft, start, mine)
+                    spent = self.budget < math.inf and self._spent() >= self.budget
+                    return "spent" if spent else self._begun(series, draft, start, mine)
                 going_on = True
         if not going_on:
             self._ended.add(series.name)
@@ -169,10 +181,16 @@ class Worker:
         if in_vain >= MOST_ATTEMPTS:
             return _Claim(series, draft, f"its process ended {in_vain} times after epoch {epoch}, perhaps for lack of memory", trial)
         params = dict(trial.params) if draft.params is None else draft.params
-        return _Claim(series, draft, series.config(params, start), trial)
+        try:
+            return _Claim(series, draft, series.config(params, start), trial)
+        except InputError as error:  # what each range allows may not go together
+            return _Claim(series, draft, str(error), trial)
 
     def _spent(self) -> float:
-        found = (attempt.facts.get("seconds") for series in self.series for attempt in self.storage.attempts(series.name))
+        """Return the seconds of training of the whole study, also of series that others work on."""
+        found = (
+            attempt.facts.get("seconds") for series in expand(self.storage.declaration) for attempt in self.storage.attempts(series.name)
+        )
         return math.fsum(seconds for seconds in found if seconds is not None)
 
     def _do(self, claim: _Claim) -> None:
@@ -181,29 +199,48 @@ class Worker:
             storage.finish(claim.trial, "FAIL", {"reason": claim.config})
             self.tell(Event("ended", series.name, draft.number, claim.config, failed=True))
             return
-        try:
-            data = self._load(series, claim.config)
-        except BaseException:
-            storage.finish(claim.trial, "FAIL", {})  # broken off: nothing is wrong with the trial
-            raise
         self.tell(Event("begun", series.name, draft.number))
         job = Job(f"{series.name}, trial {draft.number}", claim.config, self.run_folder(series, draft), test=series.test)
         with _Heartbeat(storage, claim.trial) as heartbeat:
             try:
-                outcome = self._perform(job, data, claim, heartbeat)
+                data = self._load(series, claim.config)
+                outcome, job = self._perform(job, data, claim, heartbeat)
             except _Lost:
                 self.tell(Event("said", text=f"{job.name} was taken over by another worker"))
                 return
             except _Pruned:
                 self._pruned(job, claim)
                 return
-            except BaseException:
+            except BaseException:  # broken off: nothing is wrong with the trial
                 with contextlib.suppress(Exception):
                     storage.finish(claim.trial, "FAIL", {})
                 raise
             self._report(outcome, claim)
+            if outcome.failure is not None:
+                _check_device(job.config)
 
-    def _perform(self, job: Job, data: Data, claim: _Claim, heartbeat: _Heartbeat) -> Outcome:
+    def _perform(self, job: Job, data: Data, claim: _Claim, heartbeat: _Heartbeat) -> tuple[Outcome, Job]:
+        """Train; return what came of it, and the job with the folder that it was done in."""
+        look = self._watch(job, claim, heartbeat)
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                return perform(job, data, look, _NOT_THE_TRIALS), job
+            except Busy:  # the process that was thought gone is still at it: what it finishes is found here
+                if heartbeat.lost:
+                    raise _Lost from None
+                if not told:
+                    self.tell(Event("said", text=f"{job.name}: waiting for the process that was thought gone and holds its folder"))
+                    told = True
+                if time.monotonic() - began > _PATIENCE_BEATS * self.storage.heartbeat:  # it may be stopped for good
+                    job = replace(job, out=job.out.with_name(f"{job.out.name}-again"))
+                time.sleep(min(_POLL, self.storage.heartbeat))
+            except UnusableRun as error:
+                self.tell(Event("said", text=f"{job.name} is begun anew: {error}"))
+                _put_aside(job.out)
+
+    def _watch(self, job: Job, claim: _Claim, heartbeat: _Heartbeat) -> Callable[[Mapping[str, Any]], None]:
+        """Return what is called after every epoch, and ends an attempt that no longer counts or is pruned."""
         pruner = self.storage.pruner() if claim.series.kind == "search" else None
         if pruner is not None:
             claim.trial.study.pruner = pruner
@@ -215,18 +252,12 @@ class Worker:
             if pruner is not None and score is not None and self.storage.should_prune(claim.trial, score, int(record["epoch"])):
                 raise _Pruned
 
-        while True:
-            try:
-                return perform(job, data, look, (_Lost, _Pruned, Busy, CannotWrite, MissingDependency))
-            except Busy:  # the process that was thought gone is still at it: what it finishes is found here
-                if heartbeat.lost:
-                    raise _Lost from None
-                time.sleep(min(_POLL, self.storage.heartbeat))
+        return look
 
     def _report(self, outcome: Outcome, claim: _Claim) -> None:
         series, number, job = claim.series, claim.draft.number, outcome.job
-        cost = {"seconds": outcome.cost.seconds, "steps": outcome.cost.steps}
-        facts: dict[str, Any] = {**cost, "run": _packed(job.out, job.config)}
+        known = outcome.cost if outcome.cost.seconds is not None else _cost_so_far(job.out)
+        facts: dict[str, Any] = {"seconds": known.seconds, "steps": known.steps, "run": _packed(job.out, job.config)}
         score = None
         if outcome.failure is None:
             trial = TrialRecord(number, "complete", run=read_run(job.out, series.label))
@@ -308,6 +339,39 @@ def _packed(folder: Path, config: Mapping[str, Any]) -> str:
             content["environment"] = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     content["mark"] = own_mark()["host"]
     return pack(content)
+
+
+def _cost_so_far(folder: Path) -> Cost:
+    """Return what the epochs of a run took that are on disk."""
+    epochs = read_run(folder).epochs if (folder / "config.yaml").is_file() else ()
+    return cost_of(epochs) if epochs else Cost(0.0, 0)
+
+
+def _put_aside(folder: Path) -> None:
+    """Give a run folder that cannot be gone on with another name; nothing of it is lost."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.unusable-{number}")).exists():
+        number += 1
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise CannotWrite(f"cannot rename {folder}: {error.strerror or error}") from None
+
+
+def _check_device(config: Mapping[str, Any]) -> None:
+    """Refuse to go on where an error has left the GPU unusable for this process: every further trial would fail.
+
+    :raises DeviceLost: then.
+    """
+    import torch
+
+    if not str(config["device"]).startswith("cuda"):
+        return
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except Exception as error:
+        raise DeviceLost(f"the GPU cannot be used any more by this process ({first_line(error)}): the same command goes on") from None
 
 
 def _epochs_done(folder: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from equimodal._files import write_whole
-from equimodal.errors import InputError
+from equimodal.errors import InputError, UnusableRun
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -49,7 +49,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}: remove the folder to start that run anew") from None
+        raise UnusableRun(f"there is no checkpoint {path}: remove the folder to start that run anew") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     with file:
@@ -61,5 +61,5 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         except Exception:  # a foreign file may fail anywhere in its readers
             state = None
     if not isinstance(state, dict) or state.get("format") != 1:
-        raise InputError(f"{path} is cut short, altered or no checkpoint of this library: remove the folder to start that run anew")
+        raise UnusableRun(f"{path} is cut short, altered or no checkpoint of this library: remove the folder to start that run anew")
     return state

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from equimodal import processes
 from equimodal._configurable import construct
 from equimodal.data.augment import make_augmentations
-from equimodal.errors import InputError, first_line, nearest
+from equimodal.errors import InputError, UnusableRun, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods import Method, methods
 from equimodal.methods.base import EpochContext
@@ -90,12 +90,12 @@ class _State:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, part in self.parts().items():
             if name not in state:
-                raise InputError(f"the checkpoint lacks the state of the {name}: remove the run's folder to start anew")
+                raise UnusableRun(f"the checkpoint lacks the state of the {name}: remove the run's folder to start anew")
             try:
                 part.load_state_dict(state[name])
             except (RuntimeError, ValueError, KeyError) as error:
                 said = first_line(error)
-                raise InputError(f"the checkpoint's state of the {name} does not fit: {said}") from None
+                raise UnusableRun(f"the checkpoint's state of the {name} does not fit: {said}") from None
         self.epoch, self.best_epoch, self.best_score = state["epoch"], state["best_epoch"], state["best_score"]
         self.stopped, self.history = state["stopped"], state["history"]
 

@@ -16,7 +16,7 @@ import torch
 
 from equimodal import __version__
 from equimodal._files import FolderLock, write_whole
-from equimodal.errors import InputError
+from equimodal.errors import CannotWrite, UnusableRun
 from equimodal.train.files import load_checkpoint, save_checkpoint
 
 __all__ = ["FORMAT", "RunFolder", "identity", "plain"]
@@ -93,14 +93,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             others = [entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp")]
         except OSError as error:
-            raise InputError(f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out") from None
+            raise CannotWrite(f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out") from None
         if others:
-            raise InputError(f"{self.path} holds {min(others)!r} and no run: choose an empty or new folder")
+            raise UnusableRun(f"{self.path} holds {min(others)!r} and no run: choose an empty or new folder")
 
     def recognise(self) -> None:
         """Check that the folder holds this run.
 
-        :raises InputError: when it holds another one, an altered one, or none.
+        :raises UnusableRun: when it holds another one, an altered one, or none.
         """
         config_file = self.path / "config.yaml"
         try:
@@ -108,16 +108,16 @@ class RunFolder:
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict) or "identity" not in found:
-            raise InputError(f"{config_file} is no configuration of a run: choose an empty or new folder")
+            raise UnusableRun(f"{config_file} is no configuration of a run: choose an empty or new folder")
         if found.get("format") != FORMAT:
-            raise InputError(
+            raise UnusableRun(
                 f"{self.path} holds a run of format {found.get('format')}; this version reads format {FORMAT}: choose another folder"
             )
         if found["identity"] != identity({key: value for key, value in found.items() if key not in ("format", "identity")}):
-            raise InputError(f"{config_file} was altered after the run began: choose another folder, or remove that run")
+            raise UnusableRun(f"{config_file} was altered after the run began: choose another folder, or remove that run")
         if found["identity"] != self.identity:
             difference = first_difference(found, self.config)
-            raise InputError(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
+            raise UnusableRun(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
 
     @property
     def complete(self) -> bool:
@@ -154,7 +154,7 @@ class RunFolder:
         """
         state = load_checkpoint(self.path / name)
         if state.get("identity") != self.identity:
-            raise InputError(f"{self.path / name} belongs to another run: remove it to start this one anew")
+            raise UnusableRun(f"{self.path / name} belongs to another run: remove it to start this one anew")
         return state
 
     def resume(self) -> dict[str, Any] | None:
@@ -165,7 +165,9 @@ class RunFolder:
         records = self.epochs()[: state["epoch"]]
         for number in range(1, state["epoch"] + 1):
             if len(records) < number or records[number - 1].get("epoch") != number:
-                raise InputError(f"{self.path / 'metrics.jsonl'} lacks epoch {number} of {state['epoch']}: remove the folder to start anew")
+                raise UnusableRun(
+                    f"{self.path / 'metrics.jsonl'} lacks epoch {number} of {state['epoch']}: remove the folder to start anew"
+                )
         return {**state, "history": records}
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -180,7 +182,7 @@ class RunFolder:
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict) or not {"scores", "best_epoch", "epochs"} <= found.keys():
-            raise InputError(f"{self.path / 'result.json'} is missing or altered: remove the file 'complete' to compute it again")
+            raise UnusableRun(f"{self.path / 'result.json'} is missing or altered: remove the file 'complete' to compute it again")
         return found
 
 

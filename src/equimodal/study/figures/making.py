@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from equimodal.errors import InputError, nearest, require
 from equimodal.report.svg import write_figure
+from equimodal.study.declaration import RULES
 from equimodal.study.figures.comparisons import draw_costs, draw_differences
 from equimodal.study.figures.drawing import Drawing
 from equimodal.study.figures.runs import draw_curves, draw_dynamics
@@ -77,8 +78,12 @@ def write_figures(
     for drawing in drawings:
         figure = drawing.figure
         if figure is not None:
+            title = drawing.title
+            if record.rule != RULES[0]:  # a file goes about without the caption that says so
+                title = f"{title} (oracle selection)"
+                figure.text(0.995, 0.995, "oracle selection", ha="right", va="top", fontsize=7.0, weight="bold")
             files = [folder / f"{drawing.stem}.{suffix}" for suffix in chosen]
-            paths += [write_figure(file, figure, drawing.title, drawing.description) for file in files]
+            paths += [write_figure(file, figure, title, drawing.description) for file in files]
     return paths
 
 

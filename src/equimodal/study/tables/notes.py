@@ -68,9 +68,9 @@ def _selection(record: StudyRecord, finals: Sequence[SeriesRecord]) -> str:
     trained = sorted({seed for one in finals for seed in fresh_runs(one)})
     named = f" ({trained[0]} to {trained[-1]})" if len(trained) > 1 else f" ({trained[0]})" if trained else ""
     score = f"{split} score" if all(one.is_unimodal for one in finals) else f"multimodal {split} score"
+    read = "scored on the test split, which every trial had read" if _is_oracle(record) else "read once on the test split, as in the paper"
     return (
-        f"Selected run: the configuration with the best {score}, trained once more with the search's seed and read once on the test split, "
-        f"as in the paper. Mean: over {seeds} fresh seed{'' if seeds == '1' else 's'}{named} of that configuration, ± half of the 95 % "
+        f"Selected run: the configuration with the best {score}, trained once more with the search's seed and {read}. Mean: over {seeds} fresh seed{'' if seeds == '1' else 's'}{named} of that configuration, ± half of the 95 % "
         "interval (Student's t)."
     )
 

@@ -99,7 +99,9 @@ def _summary(found: list[Finding], held: list[Finding]) -> tuple[str, ...]:
     for what, pair, _ in STEPS:
         mine = [finding for finding in found if finding.topic == " − ".join(pair)]
         parts = [f"{status} in {_places(mine, status)}" for status in ("helps", "hurts") if _places(mine, status)]
-        parts += [f"shows no difference in {_places(mine, 'no difference')}"] if _places(mine, "no difference") else []
+        parts += (
+            [f"makes no difference that these seeds can show in {_places(mine, 'no difference')}"] if _places(mine, "no difference") else []
+        )
         parts += [f"cannot be judged in {_places(mine, 'cannot be told')}"] if _places(mine, "cannot be told") else []
         if parts:
             lines.append(f"What {what} {'bring' if what.endswith('s') else 'brings'} ({' − '.join(pair)}) {'; '.join(parts)}.")
