@@ -212,7 +212,6 @@ BEFORE = {
         {"ablations": {**BEFORE["ablations"], "seeds": 3, "mu": [0.1, 1.0]}},
         {"ablations": {**BEFORE["ablations"], "training_scores": True, "example": {"lr": 0.001, "tau": 0.05, "mu": 0.5}}},
         {"budget": 2.5},
-        {"heartbeat": 30},
     ],
     ids=str,
 )
@@ -225,6 +224,7 @@ def test_more_of_what_a_study_has_can_be_added(more):
     [
         ({"trials": 1}, "(trials = 2 there, 1 here)"),
         ({"epochs": 2}, "(datasets.tiny.epochs = 1 there, 2 here)"),
+        ({"heartbeat": 30}, "(heartbeat = 1 there, 30 here)"),
         ({"datasets": [OTHER_DATA, {**DATA, "epochs": 2}]}, "(datasets.tiny.epochs = 1 there, 2 here)"),
         ({"datasets": [OTHER_DATA]}, "(datasets.tiny = "),
         ({"seed": 1}, "(seed = 0 there, 1 here)"),

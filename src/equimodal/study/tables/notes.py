@@ -70,7 +70,8 @@ def _selection(record: StudyRecord, finals: Sequence[SeriesRecord]) -> str:
     score = f"{split} score" if all(one.is_unimodal for one in finals) else f"multimodal {split} score"
     read = "scored on the test split, which every trial had read" if _is_oracle(record) else "read once on the test split, as in the paper"
     return (
-        f"Selected run: the configuration with the best {score}, trained once more with the search's seed and {read}. Mean: over {seeds} fresh seed{'' if seeds == '1' else 's'}{named} of that configuration, ± half of the 95 % "
+        f"Selected run: the configuration with the best {score}, trained once more with the search's seed and {read}. Mean: over {seeds} "
+        f"fresh seed{'' if seeds == '1' else 's'}{named} of that configuration, ± half of the 95 % "
         "interval (Student's t)."
     )
 
