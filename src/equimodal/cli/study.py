@@ -252,7 +252,7 @@ def do_trials(
             only=names,
             on_event=shown,
         )
-    record = read_study(open_storage(declaration, place, arguments.storage), runs=False)
+    record = read_study(open_storage(declaration, place, arguments.storage, wait=True), runs=False)
     trials = [trial for one in record.series if one.name in wanted for trial in one.trials]
     failed = sum(trial.state == "failed" for trial in trials)
     ended = sum(trial.done for trial in trials)
@@ -296,7 +296,7 @@ class _Progress:
         from equimodal.study.protocol import open_storage
         from equimodal.study.reading import read_study
 
-        record = read_study(open_storage(*self._begin), runs=False)
+        record = read_study(open_storage(*self._begin, wait=True), runs=False)
         mine = [one for one in record.series if one.name in self._wanted]
         self._total = sum(len(one.trials) for one in mine)
         return {(one.name, trial.number) for one in mine for trial in one.trials if trial.done}

@@ -57,12 +57,17 @@ def needed(series: Sequence[Series], names: Iterable[str] | None) -> list[Series
     return [one for one in series if one.name in wanted]
 
 
-def open_storage(declaration: Declaration, folder: Path, url: str | None = None, say: Callable[[str], None] | None = None) -> Storage:
+def open_storage(
+    declaration: Declaration, folder: Path, url: str | None = None, say: Callable[[str], None] | None = None, *, wait: bool = False
+) -> Storage:
     """Return the storage of a study, by default that in its folder.
+
+    :param say: is told, once, that the database is away, and that it is back.
+    :param wait: whether one that is away at first is waited for too.
 
     :raises InputError: when it cannot be used, or holds another study.
     """
-    storage = Storage(url or default_url(folder), declaration, say)
+    storage = Storage(url or default_url(folder), declaration, say, wait=wait)
     storage.check()
     return storage
 
@@ -220,8 +225,7 @@ def _work(
         pipe.send(("event", event))
 
     try:
-        storage = Storage(url or default_url(Path(folder)), declaration, lambda text: tell(Event("said", text=text)), wait=True)
-        storage.patiently(storage.check)
+        storage = open_storage(declaration, Path(folder), url, lambda text: tell(Event("said", text=text)), wait=True)
         done = Worker(storage, needed(expand(declaration), only), Path(folder), data_dir=data_dir, on_event=tell).work()
     except MissingDependency as error:
         pipe.send(("missing", str(error)))

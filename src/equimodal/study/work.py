@@ -124,6 +124,7 @@ class Worker:
         while True:
             claim = self.storage.patiently(self._claim)
             if claim is None:
+                self._sweep()
                 return True
             if claim == "spent":
                 return False
@@ -132,6 +133,12 @@ class Worker:
                 continue
             assert isinstance(claim, _Claim)
             self._do(claim)
+
+    def _sweep(self) -> None:
+        """Remove what processes left behind that were killed between the end of a trial and the removal of its checkpoints."""
+        for series in self.series:
+            for place in (self.folder / "runs" / series.name).glob("trial-*/complete"):
+                _drop_checkpoints(place.parent, keep_best=series.kind != "search")
 
     def _claim(self) -> _Claim | str | None:
         """Take a trial.
