@@ -3,6 +3,9 @@ import importlib.util
 import pytest
 
 from cli.tiny import Tiny
+from equimodal.study import work
+
+from .small import JOINT, begun, series_of, small
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +43,31 @@ def unhurried_disk():
     event.listen(Engine, "connect", relax)
     yield
     event.remove(Engine, "connect", relax)
+
+
+@pytest.fixture
+def declaration():
+    """A study of MILES and joint training."""
+    return small(methods=["miles"])
+
+
+@pytest.fixture
+def joint(declaration):
+    return series_of(declaration)[JOINT]
+
+
+@pytest.fixture
+def storage(tmp_path, declaration):
+    """The storage of that study, which has begun."""
+    return begun(tmp_path, declaration)
+
+
+@pytest.fixture
+def perform(monkeypatch):
+    """Let something else happen in place of each training; given the job, and what does it."""
+    real = work.perform
+
+    def replace(action):
+        monkeypatch.setattr(work, "perform", lambda job, *more: action(job, lambda: real(job, *more)))
+
+    return replace

@@ -26,17 +26,6 @@ ONLY_JOINT = {"only": [JOINT]}
 
 
 @pytest.fixture
-def perform(monkeypatch):
-    """Let something else happen in place of each training; given the job, and what does it."""
-    real = work.perform
-
-    def replace(action):
-        monkeypatch.setattr(work, "perform", lambda job, *more: action(job, lambda: real(job, *more)))
-
-    return replace
-
-
-@pytest.fixture
 def begun_by(monkeypatch):
     """Begin an attempt at a trial in the name of another process."""
 

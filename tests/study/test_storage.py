@@ -19,21 +19,6 @@ DEAD = {**own_mark(), "began": "1"}
 PARENT = {**own_mark(), "process": 1, "began": storage_module.is_gone.__globals__["_began"](1)}
 
 
-@pytest.fixture
-def declaration():
-    return small(methods=["miles"])
-
-
-@pytest.fixture
-def joint(declaration):
-    return series_of(declaration)[JOINT]
-
-
-@pytest.fixture
-def storage(tmp_path, declaration):
-    return begun(tmp_path, declaration)
-
-
 def begun_by(monkeypatch, mark, storage, series, number=0):
     """Begin an attempt in the name of another process."""
     with monkeypatch.context() as patch:

@@ -10,25 +10,10 @@ from equimodal.study import storage as storage_module
 from equimodal.study.protocol import open_storage
 from equimodal.study.storage import Storage, hidden
 
-from .small import BASE, JOINT, begun, claim, series_of, small
+from .small import BASE, begun, claim, small
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed (equimodal[study])")
 sqlalchemy = pytest.importorskip("sqlalchemy")
-
-
-@pytest.fixture
-def declaration():
-    return small(methods=["miles"])
-
-
-@pytest.fixture
-def joint(declaration):
-    return series_of(declaration)[JOINT]
-
-
-@pytest.fixture
-def storage(tmp_path, declaration):
-    return begun(tmp_path, declaration)
 
 
 # --- whose storage it is

@@ -2,7 +2,6 @@
 
 import pytest
 
-from equimodal.study import work
 from equimodal.study.jobs import Outcome
 from equimodal.study.protocol import run_study
 from equimodal.study.series import Start
@@ -14,17 +13,6 @@ pytest.importorskip("optuna", reason="Optuna is not installed (equimodal[study])
 NO_TEST = {"dataset": "study.dummies:NoTest", "label": "tiny"}
 DIVERGING, BROKEN = (f"tiny/concat/study.dummies:{name}" for name in ("Diverging", "Broken"))
 ONLY_JOINT = {"only": [JOINT]}
-
-
-@pytest.fixture
-def perform(monkeypatch):
-    """Let something else happen in place of each training; given the job, and what does it."""
-    real = work.perform
-
-    def replace(action):
-        monkeypatch.setattr(work, "perform", lambda job, *more: action(job, lambda: real(job, *more)))
-
-    return replace
 
 
 def events_of(declaration, folder, **options):

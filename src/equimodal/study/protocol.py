@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing import connection
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,11 @@ from equimodal.study.jobs import checked_count
 from equimodal.study.series import Series, check_fit, expand
 from equimodal.study.storage import Storage, default_url, hidden
 from equimodal.study.work import DeviceLost, Event, Worker
-from equimodal.study.workers import end_with_parent
+from equimodal.study.workers import IN_A_SCRIPT, Spawned, end_with_parent
 from equimodal.train.config import load_data
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
 
     from equimodal.study.declaration import Declaration
     from equimodal.study.jobs import Data
@@ -146,71 +143,49 @@ class _Crew:
 
     def __init__(self, number: int, arguments: tuple[Any, ...], tell: OnEvent) -> None:
         self.number = number
-        self.arguments = arguments
         self.tell = tell
-        self._context = multiprocessing.get_context("spawn")
-        self._processes: dict[Connection, BaseProcess] = {}
+        self._spawned = Spawned(_work, arguments)
+        self._in_vain = 0
 
     def work(self) -> bool:
-        """Let them work until one finds nothing left to do, and the others have ended too."""
-        done, spent, in_vain = False, False, 0
-        with self._gone_at_the_end():
+        """Let them work until each finds nothing left to do.
+
+        :returns: whether the study is done; False where its budget is spent.
+        """
+        done = True
+        with self._spawned as spawned:
             for _ in range(self.number):
-                self._start()
-            while self._processes:
-                ready: list[Any] = connection.wait(list(self._processes))
-                for pipe in ready:
+                spawned.start()
+            while len(spawned):
+                for pipe in spawned.speaking():
                     try:
                         kind, content = pipe.recv()
                     except (EOFError, OSError):
-                        code = self._end(pipe)
-                        in_vain += 1
-                        if in_vain > _MOST_DEATHS:
-                            raise InputError(
-                                f"{in_vain} worker processes in a row ended at once, the last one with exit code {code}"
-                            ) from None
-                        self.tell(
-                            Event("said", text=f"a worker process was ended from outside (exit code {code}); another takes its place")
-                        )
-                        self._start()
+                        self._replace(pipe)
                         continue
-                    if kind == "event":
-                        # A trial that ends every process that begins it is met by the number of its attempts.
-                        in_vain = in_vain if content.kind == "said" else 0
-                        self.tell(content)
-                    elif kind == "error":
-                        raise InputError(content)
-                    elif kind == "missing":
-                        raise MissingDependency(content)
+                    if kind == "done":
+                        done = done and bool(content)
+                        spawned.end(pipe)
                     else:
-                        done, spent = done or bool(content), spent or not content
-                        self._end(pipe)
-        return done and not spent
+                        self._hear(kind, content)
+        return done
 
-    @contextlib.contextmanager
-    def _gone_at_the_end(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            for process in self._processes.values():
-                process.terminate()
-            for pipe in list(self._processes):
-                self._end(pipe)
+    def _hear(self, kind: str, content: Any) -> None:
+        if kind == "missing":
+            raise MissingDependency(content)
+        if kind == "error":
+            raise InputError(content)
+        # A trial that ends every process that begins it is met by the number of its attempts.
+        self._in_vain = self._in_vain if content.kind == "said" else 0
+        self.tell(content)
 
-    def _start(self) -> None:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, *self.arguments), daemon=True)
-        process.start()
-        theirs.close()
-        self._processes[ours] = process
-
-    def _end(self, pipe: Any) -> int | None:
-        process = self._processes.pop(pipe)
-        process.join()
-        code = process.exitcode
-        process.close()
-        pipe.close()
-        return code
+    def _replace(self, pipe: Any) -> None:
+        code = self._spawned.end(pipe)
+        self._in_vain += 1
+        if self._in_vain > _MOST_DEATHS:
+            raise InputError(f"{self._in_vain} worker processes in a row ended before they began, with exit code {code}: {IN_A_SCRIPT}")
+        self.tell(Event("said", text=f"a worker process was ended from outside (exit code {code}); another takes its place"))
+        self._spawned.start()
 
 
 def _work(

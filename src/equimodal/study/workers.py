@@ -9,7 +9,7 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,9 +22,59 @@ if TYPE_CHECKING:
 
     from equimodal.study.jobs import Data, Job, Outcome
 
-__all__ = ["Workers", "end_with_parent"]
+__all__ = ["IN_A_SCRIPT", "Spawned", "Workers", "end_with_parent"]
 
 _READY = "ready"
+
+IN_A_SCRIPT = "in a script, start the work below if __name__ == '__main__':, or use one process, workers=1"
+"""Why a process may end before it begins: it reads the script anew, and would start the work once more."""
+
+
+class Spawned:
+    """Processes that begin alike, with a pipe to each; they end with the ``with`` block.
+
+    :param target: what each does, given its end of the pipe and the arguments.
+    :param arguments: the same for all.
+    """
+
+    def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self.target = target
+        self.arguments = arguments
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[Connection, BaseProcess] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for pipe in list(self._processes):
+            self.end(pipe)
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def start(self) -> None:
+        """Begin one more."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=self.target, args=(theirs, *self.arguments), daemon=True)
+        process.start()
+        theirs.close()
+        self._processes[ours] = process
+
+    def end(self, pipe: Any) -> int | None:
+        """Wait for the end of one, and return its exit code."""
+        process = self._processes.pop(pipe)
+        process.join()
+        code = process.exitcode
+        process.close()
+        pipe.close()
+        return code
+
+    def speaking(self) -> list[Any]:
+        """Wait until one says something or ends, and return the pipes of all that do."""
+        return list(connection.wait(list(self._processes)))
 
 
 class Workers:
@@ -38,25 +88,19 @@ class Workers:
     def __init__(self, number: int, data: Data | None, data_dir: Path | None) -> None:
         self.number = number
         self.data_dir = data_dir
-        self._context = multiprocessing.get_context("spawn")
-        self._processes: dict[Connection, BaseProcess] = {}
         try:
             # Plain bytes: torch would otherwise lend its tensors' memory to the other processes.
             self._data = None if data is None else pickle.dumps(data)
         except Exception as error:  # what pickle cannot hold it says in several classes of exception
             said = first_line(error)
             raise InputError(f"the data cannot be sent to other processes: {said}; use one process, workers=1") from None
+        self._spawned = Spawned(_work, (self._data, data_dir))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for pipe, process in self._processes.items():
-            process.terminate()
-            process.join()
-            process.close()
-            pipe.close()
-        self._processes.clear()
+    def __exit__(self, *problem: object) -> None:
+        self._spawned.__exit__(*problem)
 
     def do(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome | str]]:
         """Yield each job's number and outcome as it is done; a reason in words where its process died.
@@ -65,23 +109,19 @@ class Workers:
         """
         waiting, at_work, begun = deque(range(len(jobs))), dict[Any, int](), set[Any]()
         for _ in range(self.number):
-            self._start()
+            self._spawned.start()
         while waiting or at_work:
-            ready: list[Any] = connection.wait(list(self._processes))
-            for pipe in ready:
+            for pipe in self._spawned.speaking():
                 try:
                     answer = pipe.recv()
                 except (EOFError, OSError):
-                    code = self._end(pipe)
+                    code = self._spawned.end(pipe)
                     if pipe not in begun:
-                        raise InputError(
-                            f"a worker process ended with exit code {code} before it began: in a script, start the work below "
-                            "if __name__ == '__main__':, or use one process, workers=1"
-                        ) from None
+                        raise InputError(f"a worker process ended with exit code {code} before it began: {IN_A_SCRIPT}") from None
                     if pipe in at_work:
                         yield at_work.pop(pipe), f"its process was ended from outside (exit code {code}), perhaps for lack of memory"
                     if waiting:
-                        self._start()
+                        self._spawned.start()
                     continue
                 begun.add(pipe)
                 if answer != _READY:
@@ -90,21 +130,6 @@ class Workers:
                     at_work[pipe] = waiting.popleft()
                     with contextlib.suppress(OSError):  # a process that has died meanwhile is met above
                         pipe.send(jobs[at_work[pipe]])
-
-    def _start(self) -> None:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._data, self.data_dir), daemon=True)
-        process.start()
-        theirs.close()
-        self._processes[ours] = process
-
-    def _end(self, pipe: Any) -> int | None:
-        process = self._processes.pop(pipe)
-        process.join()
-        code = process.exitcode
-        process.close()
-        pipe.close()
-        return code
 
 
 def _work(pipe: Connection, pickled: bytes | None, data_dir: Path | None) -> None:
