@@ -86,9 +86,11 @@ def test_a_plan_can_do_without_the_estimate(file):
 
 def test_running_prints_a_line_per_trial_and_where_to_look_next(finished):
     _, _, shown = finished
-    lines = [line for line in shown.splitlines() if " of 24  " in line]
+    lines = [line for line in shown.replace("\n  ", " ").splitlines() if " of 24  " in line]
     assert [int(line.split()[0]) for line in lines] == list(range(1, 25))
-    assert all(line.endswith(" %") for line in lines)
+    assert all(line.endswith(" % on validation") for line in lines)
+    assert any("tiny/concat/miles/tau, tau 0.5, seed 0: " in line for line in lines)
+    assert any("tiny/concat/miles/final, seed 1: " in line for line in lines)
     assert "24 of 24 trials have ended\n" in shown
     assert "equimodal study table" in shown
     assert max(map(len, (line for line in shown.splitlines() if "equimodal study" not in line))) <= 80
@@ -122,7 +124,7 @@ def test_status_shows_progress_and_the_best_so_far(at):
 def test_only_a_part_and_what_it_needs_are_run_where_that_is_asked_for(file, tmp_path):
     given = answer("study", "run", file, "--out", tmp_path / "out", "--only", "table1")
     assert given.code == 0
-    assert {line.split("  ")[1].split(",")[0] for line in given.out.splitlines() if " of 8  " in line} == {
+    assert {line.split("  ")[1].partition(",")[0] for line in given.out.splitlines() if " of 8  " in line} == {
         "tiny/alone/audio",
         "tiny/alone/audio/final",
         "tiny/alone/image",
@@ -132,7 +134,7 @@ def test_only_a_part_and_what_it_needs_are_run_where_that_is_asked_for(file, tmp
     assert "8 of 24 trials have ended" in shown.out
 
 
-@pytest.mark.parametrize("words", [["table2"], ["II"], ["--format", "text", "table2"]])
+@pytest.mark.parametrize("words", [["table2"], ["II"], ["tableII"], ["--format", "text", "table2"]])
 def test_a_table_is_printed_beside_what_the_study_lacks(at, words):
     shown = at("table", *words)
     assert "Vanilla" in shown
@@ -217,7 +219,10 @@ def test_bad_words_are_refused_in_one_line(file, finished, tmp_path):
     assert "table3 (all methods, summation) is no part of this study" in refused("study", "run", path, *place, "--only", "table3")
     assert "was not begun" in refused("study", "status", file, "--out", tmp_path / "nowhere")
     assert "did you mean 'table2'" in refused("reproduce", "tabel2", "--dataset", "avdigits")
-    assert "did you mean 'avdigits'" in refused("reproduce", "table2", "--dataset", "avdigit")
+    assert "there are avdigits, cremad, luma, mmimdb, smnist" in refused("reproduce", "table2", "--dataset", "avdigit")
+    assert "there is no such file" in refused("reproduce", "table2", "--dataset", tmp_path / "none.yaml")
+    file.write_text(f"{FILE.format(trials=2)}model: {{}}\n")
+    assert "unknown key 'model' in the study: it belongs below train, or to a data set" in refused("study", "plan", file)
     assert not (tmp_path / "nowhere").exists()
 
 

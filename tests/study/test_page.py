@@ -55,7 +55,7 @@ def test_it_says_what_was_run_and_how_it_was_selected(page):
 def test_overridden_spaces_stand_at_the_top_and_below_every_table_of_the_paper(page):
     assert f"<li>{SPACE}</li>" in page
     notes = re.findall(r'<p class="notes">(.*?)</p>', page, flags=re.DOTALL)
-    assert sum(f"not the method's own: {SPACE}" in html.unescape(note) for note in notes) >= 5
+    assert sum(f"other than by default: {SPACE}" in html.unescape(note) for note in notes) >= 5
 
 
 def test_every_table_stands_in_it_with_its_figures_and_notes(page):

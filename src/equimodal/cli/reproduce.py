@@ -30,6 +30,17 @@ example:
 """
 
 
+_OF_METHODS = ("budget", "costs", "differences")
+_DRAWN = {
+    "figure1": ("figure1",),
+    "figure2": ("figure2",),
+    "table4": ("sensitivity",),
+    "table5": ("sensitivity",),
+    "all": None,
+}
+"""The figures that go with a part; those of the methods where it is not among them."""
+
+
 def add_parser(commands: Any) -> None:
     """Declare the command."""
     from equimodal.cli.study import add_place, add_running
@@ -52,15 +63,16 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     no_more(extra, arguments.parser)
     from equimodal.cli.study import declared, do_trials, open_record, the_folder
     from equimodal.study.declaration import ready_files
-    from equimodal.study.figures import figure_names, write_figures
+    from equimodal.study.figures import write_figures
     from equimodal.study.page import write_study_page
     from equimodal.study.parts import PARTS, parts_shown
     from equimodal.study.tables import make_table, render_tables
 
     if arguments.part not in PARTS:
         raise InputError(f"unknown part {arguments.part!r}: {nearest(arguments.part, PARTS)}")
-    if arguments.dataset not in ready_files() and not Path(arguments.dataset).is_file():
-        raise InputError(f"no study of {arguments.dataset!r} comes with the package: {nearest(arguments.dataset, ready_files())}")
+    if arguments.dataset not in ready_files() and not Path(arguments.dataset).is_file() and not Path(arguments.dataset).suffix:
+        names = ", ".join(ready_files())
+        raise InputError(f"no study of {arguments.dataset!r} comes with the package: there are {names}; or give the path of a study file")
     arguments.study = arguments.dataset
     declaration = declared(arguments)
     done, failed = do_trials(declaration, arguments, [arguments.part])
@@ -68,8 +80,8 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     grids = [grid for name in parts_shown(arguments.part) for grid in make_table(record, name)]
     if grids:
         say(f"\n{render_tables(grids).rstrip()}")
-    drawn = None if arguments.part == "all" or arguments.part not in figure_names() else [arguments.part]
-    figures = write_figures(record, place / "figures", drawn)
+    say("\nwriting figures and the page")
+    figures = write_figures(record, place / "figures", _DRAWN.get(arguments.part, _OF_METHODS))
     page = write_study_page(place / "report.html", record)
     say()
     for line in (f"figures: {len(figures)} files in {place / 'figures'}", f"everything: {page}"):

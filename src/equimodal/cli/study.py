@@ -63,7 +63,7 @@ def add_parser(commands: Any) -> None:
     plan = _action(actions, "plan", "what would be run, and for how long", show_plan, archive=False)
     plan.add_argument("--workers", type=count, default=1, metavar="N", help="for so many processes; default 1")
     plan.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data sets' files are; only ever read")
-    plan.add_argument("--no-time", action="store_true", help="leave out the estimate, which trains a few steps of every row")
+    plan.add_argument("--no-time", action="store_true", help="leave out the estimate, and with it the check against the data")
     run = _action(actions, "run", "do the trials", run_trials, epilog=_RUN, archive=False)
     add_running(run)
     run.add_argument("--only", metavar="A,B", help="parts alone, such as table2,figure1, and what they need; default all")
@@ -287,8 +287,8 @@ class _Progress:
                 # One that ended while they were counted is among them already.
                 self._ended.add((event.series, event.number))
                 count = f"{len(self._ended):>{len(str(self._total))}} of {self._total}  "
-            what = f"{count}{event.series}, trial {event.number}: "
-            text = f"failed: {event.text}" if event.failed else event.text if event.text == "pruned" else f"{event.text} %"
+            what = f"{count}{event.series}, {event.what or f'trial {event.number}'}: "
+            text = f"failed: {event.text}" if event.failed else event.text
             self._show("\n".join(textwrap.wrap(what + text, WIDTH, subsequent_indent="  ", break_long_words=False)))
 
     def _count(self) -> set[tuple[str, int]]:

@@ -118,6 +118,7 @@ def export_study(arguments: argparse.Namespace, extra: list[str]) -> int:
     from equimodal.study.archive import write_archive
 
     record = open_record(arguments)
+    say("writing runs, tables, figures and the page")
     path = write_archive(record, _beside(arguments, record.name, f"{record.name}.zip"))
     ended = sum(trial.done for trial in record.trials)
     say(f"{path}: {ended} of {len(record.trials)} trials")

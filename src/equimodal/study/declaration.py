@@ -145,7 +145,8 @@ def declare(given: Mapping[str, Any]) -> Declaration:
     """
     for key in given:
         if key not in FILE_DEFAULTS:
-            raise InputError(f"unknown key {key!r} in the study: {nearest(str(key), FILE_DEFAULTS)}")
+            hint = "it belongs below train, or to a data set" if key in DEFAULTS else nearest(str(key), FILE_DEFAULTS)
+            raise InputError(f"unknown key {key!r} in the study: {hint}")
     file = {**FILE_DEFAULTS, **{key: value for key, value in given.items() if value is not None}}
     if not isinstance(file["name"], str) or not _NAME.fullmatch(file["name"]):
         raise InputError(f"name = {file['name']!r}: a name of letters, digits and - _ . + is needed")

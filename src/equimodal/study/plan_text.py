@@ -49,7 +49,7 @@ def plan_lines(declaration: Declaration, series: Sequence[Series], seconds: Mapp
             found = "; ".join(f"{path.removeprefix('method.')} over {space}" for path, space in own.items())
             yield from _wrapped(f"searched for {method}: {found}")
     for line in declaration.overridden:
-        yield from _wrapped(f"not the method's own: {line}")
+        yield from _wrapped(f"other than by default: {line}")
 
 
 def _wrapped(text: str) -> list[str]:

@@ -30,6 +30,8 @@ def status_lines(record: StudyRecord, *, everything: bool = False) -> Iterator[s
         yield from terminal.lay_out([["series", "done", "best", "trial"]], [_row(series) for series in shown], (), width=WIDTH)[:-1]
         yield ""
         yield "best: multimodal score on validation in percent, and the trial that has it"
+    elif record.series:
+        yield "every series is done; --all lists them with their best"
     for series in record.series:
         if series.blocked is not None:
             yield from _wrapped(f"{series.name} cannot begin: {series.blocked}")

@@ -64,6 +64,7 @@ class Event:
     :param number: the trial's number.
     :param text: the score, the reason of a failure, or what was said.
     :param failed: whether the trial failed.
+    :param what: what was set in the trial, such as ``"seed 1"``; empty for those of a search.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Event:
     number: int = 0
     text: str = ""
     failed: bool = False
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -280,8 +282,8 @@ class Worker:
             self.tell(Event("said", text=f"{job.name} was taken over by another worker"))
             return
         _drop_checkpoints(job.out, keep_best=series.kind != "search")
-        text = reason if reason is not None else f"{100 * (score or 0.0):.1f}"
-        self.tell(Event("ended", series.name, number, text, failed=reason is not None))
+        text = reason if reason is not None else f"{100 * (score or 0.0):.1f} % on validation"
+        self.tell(Event("ended", series.name, number, text, failed=reason is not None, what=_settings(claim)))
 
     def _pruned(self, job: Job, claim: _Claim) -> None:
         # Of several values that are noted with a trial Optuna takes the last one as its result.
@@ -328,6 +330,12 @@ class _Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+
+
+def _settings(claim: _Claim) -> str:
+    if claim.series.kind == "search":
+        return ""
+    return ", ".join(f"{path.rpartition('.')[2]} {value:g}" for path, value in (claim.draft.params or {}).items())
 
 
 def _head(config: Mapping[str, Any]) -> str:

@@ -87,7 +87,7 @@ def make_table(record: StudyRecord, number_or_name: int | str, data: str | None 
 
 def _name(number_or_name: int | str) -> str:
     text = str(number_or_name).strip()
-    number = _ROMAN.get(text.lower(), text)
+    number = _ROMAN.get(text.lower().removeprefix("table").strip(), text)
     return f"table{number}" if str(number).isdecimal() else text
 
 

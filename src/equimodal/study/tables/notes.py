@@ -58,7 +58,7 @@ def protocol_notes(record: StudyRecord, series: Sequence[SeriesRecord]) -> list[
         notes.append(_selection(record, [one for one in series if one.kind == "final"]))
     epochs = sorted({int(value) for value in _epochs(record, series)})
     notes += [f"Epochs: {_range(epochs)}."] if epochs else []
-    notes += [f"Search space not the method's own: {line}{'' if line.endswith('.') else '.'}" for line in record.overridden]
+    notes += [f"Search space other than by default: {line}{'' if line.endswith('.') else '.'}" for line in record.overridden]
     return notes + unfinished_notes(series)
 
 

@@ -137,5 +137,5 @@ def _notes(record: StudyRecord) -> tuple[str, ...]:
     waiting = sum(not trial.done for trial in record.trials)
     if waiting:
         notes.append(f"The study is not finished: {waiting} of {len(record.trials)} trials are still to come.")
-    notes += [f"Search space not the method's own: {line}{'' if line.endswith('.') else '.'}" for line in record.overridden]
+    notes += [f"Search space other than by default: {line}{'' if line.endswith('.') else '.'}" for line in record.overridden]
     return tuple(notes)
