@@ -41,7 +41,12 @@ def verdict_in_words(verdict):
     lines = [" ".join(verdict.summary), ""]
     parts = {"What the losses bring, and what the scheduler": verdict.contributions, "The paper's claims": verdict.claims}
     for name, findings in parts.items():
-        lines += [f"**{name}.**", "", *(f"- {finding.heading}: *{finding.status}*. {finding.statement}" for finding in findings), ""]
+        lines += [
+            f"**{name}.**",
+            "",
+            *(f"- {finding.heading}: *{finding.status}*. {finding.statement[0].upper()}{finding.statement[1:]}" for finding in findings),
+            "",
+        ]
     return "\n".join([*lines, *verdict.notes])
 
 

@@ -69,7 +69,7 @@ def test_a_difference_within_the_interval_is_none_that_the_seeds_can_show():
     found = contribution(study, "miles − joint", "multimodal")
     low, high = found.evidence["MILES − Joint"].interval
     assert low <= 0 <= high
-    assert found.status == "no difference"
+    assert found.status == "none shown"
     assert "No difference that 4 seeds can show." in found.statement
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEASURES", "Finding", "Measure", "Status", "by_seed", "compared", "decided", "points", "seeds", "sweep_by_seed", "unknown"]
 
-Status = Literal["helps", "hurts", "no difference", "agree", "disagree", "cannot be told"]
+Status = Literal["helps", "hurts", "none shown", "agree", "disagree", "cannot be told"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Finding:
 
     :param heading: what it is about, such as ``"avdigits, concat: what the scheduler brings"``.
     :param statement: one or more sentences with the numbers.
-    :param status: of a contribution ``"helps"``, ``"hurts"`` or ``"no difference"`` that so many seeds can show; of a claim ``"agree"`` or
+    :param status: of a contribution ``"helps"``, ``"hurts"`` or ``"none shown"`` where these seeds show no difference; of a claim ``"agree"`` or
         ``"disagree"``; of either ``"cannot be told"``.
     :param kind: whether it takes a contribution apart, or holds the study against a claim of the paper.
     :param data: the label of the data set.

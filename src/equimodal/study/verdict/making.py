@@ -88,7 +88,7 @@ def contributions(record: StudyRecord, data: DataRecord, fusion: str) -> list[Fi
 
 def _contribution(test: Paired, measure: Measure, data: DataRecord) -> tuple[Status, str]:
     if test.sign == 0:
-        return "no difference" if test.can_tell else "cannot be told", unknown(test)
+        return "none shown" if test.can_tell else "cannot be told", unknown(test)
     way = "raises" if test.sign > 0 else "lowers"
     helps = test.sign == measure.better
     return "helps" if helps else "hurts", f"That {'helps' if helps else 'hurts'}: it {way} {measure.name(data.modalities)}."
@@ -99,9 +99,7 @@ def _summary(found: list[Finding], held: list[Finding]) -> tuple[str, ...]:
     for what, pair, _ in STEPS:
         mine = [finding for finding in found if finding.topic == " − ".join(pair)]
         parts = [f"{status} in {_places(mine, status)}" for status in ("helps", "hurts") if _places(mine, status)]
-        parts += (
-            [f"makes no difference that these seeds can show in {_places(mine, 'no difference')}"] if _places(mine, "no difference") else []
-        )
+        parts += [f"makes no difference that these seeds can show in {_places(mine, 'none shown')}"] if _places(mine, "none shown") else []
         parts += [f"cannot be judged in {_places(mine, 'cannot be told')}"] if _places(mine, "cannot be told") else []
         if parts:
             lines.append(f"What {what} {'bring' if what.endswith('s') else 'brings'} ({' − '.join(pair)}) {'; '.join(parts)}.")
