@@ -26,8 +26,8 @@ class Finding:
 
     :param heading: what it is about, such as ``"avdigits, concat: what the scheduler brings"``.
     :param statement: one or more sentences with the numbers.
-    :param status: of a contribution ``"helps"``, ``"hurts"`` or ``"none shown"`` where these seeds show no difference; of a claim ``"agree"`` or
-        ``"disagree"``; of either ``"cannot be told"``.
+    :param status: of a contribution ``"helps"``, ``"hurts"``, or ``"none shown"`` where these seeds show no difference; of a claim
+        ``"agree"`` or ``"disagree"``; of either ``"cannot be told"``.
     :param kind: whether it takes a contribution apart, or holds the study against a claim of the paper.
     :param data: the label of the data set.
     :param fusion: the fusion; empty where it is about several.
