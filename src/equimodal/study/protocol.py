@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from equimodal._files import write_whole
 from equimodal.errors import InputError, MissingDependency, first_line, nearest
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["OnEvent", "needed", "open_storage", "run_study"]
 
 OnEvent = Callable[[Event], None]
+
+_GO = "go"
 
 _MOST_DEATHS = 5
 """So many worker processes in a row may end before they have done anything."""
@@ -105,27 +107,33 @@ def run_study(
     if (folder / "runs").exists() and (storage is None or not storage.check()):
         held = hidden(url) if url is not None else "study.db"
         raise InputError(f"{folder} holds runs that {held} knows nothing of: choose an empty or new folder, or remove its folder 'runs'")
-    data = _checked_data(declaration, series, data_dir)
+    names = None if only is None else [one.name for one in series]
+    with contextlib.ExitStack() as at_the_end:
+        # Other processes start up while this one loads and checks the data, and begin when they are told to.
+        crew = None if workers == 1 else at_the_end.enter_context(_Crew(workers, (declaration, str(folder), url, data_dir, names), tell))
+        data = _checked_data(declaration, series, data_dir)
+        _make(folder)
+        storage = storage or opened()
+        at_the_end.callback(storage.close)
+        storage.begin()
+        storage.patiently(lambda: _describe(storage, folder))
+        if crew is None:
+            return Worker(storage, series, folder, data_dir=data_dir, data=data, on_event=on_event).work()
+        data.clear()
+        return crew.work()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror or error}; choose another with --out") from None
-    storage = storage or opened()
 
-    def describe() -> None:
-        with storage.locked():  # several may begin in the same moment
-            write_whole(folder / "study.json", json.dumps(declaration.file, indent=2) + "\n")
 
-    try:
-        storage.begin()
-        storage.patiently(describe)
-        if workers == 1:
-            return Worker(storage, series, folder, data_dir=data_dir, data=data, on_event=on_event).work()
-    finally:
-        storage.close()
-    data.clear()
-    names = None if only is None else [one.name for one in series]
-    return _Crew(workers, (declaration, str(folder), url, data_dir, names), tell).work()
+def _describe(storage: Storage, folder: Path) -> None:
+    """Write the study's file beside its runs, for people."""
+    with storage.locked():  # several may begin in the same moment
+        write_whole(folder / "study.json", json.dumps(storage.declaration.file, indent=2) + "\n")
 
 
 def _checked_data(declaration: Declaration, series: Sequence[Series], data_dir: Path | None) -> dict[str, Data]:
@@ -139,13 +147,21 @@ def _checked_data(declaration: Declaration, series: Sequence[Series], data_dir: 
 
 
 class _Crew:
-    """Several worker processes of one machine; one that is ended from outside is replaced."""
+    """Several worker processes of one machine, which are there from the start; one that is ended from outside is replaced."""
 
     def __init__(self, number: int, arguments: tuple[Any, ...], tell: OnEvent) -> None:
-        self.number = number
         self.tell = tell
+        self._number = number
         self._spawned = Spawned(_work, arguments)
         self._in_vain = 0
+
+    def __enter__(self) -> Self:
+        for _ in range(self._number):
+            self._spawned.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._spawned.__exit__(*problem)
 
     def work(self) -> bool:
         """Let them work until each finds nothing left to do.
@@ -153,22 +169,25 @@ class _Crew:
         :returns: whether the study is done; False where its budget is spent.
         """
         done = True
-        with self._spawned as spawned:
-            for _ in range(self.number):
-                spawned.start()
-            while len(spawned):
-                for pipe in spawned.speaking():
-                    try:
-                        kind, content = pipe.recv()
-                    except (EOFError, OSError):
-                        self._replace(pipe)
-                        continue
-                    if kind == "done":
-                        done = done and bool(content)
-                        spawned.end(pipe)
-                    else:
-                        self._hear(kind, content)
+        for pipe in self._spawned.pipes:
+            self._let_go(pipe)
+        while self._spawned.pipes:
+            for pipe in self._spawned.speaking():
+                try:
+                    kind, content = pipe.recv()
+                except (EOFError, OSError):
+                    self._replace(pipe)
+                    continue
+                if kind == "done":
+                    done = done and bool(content)
+                    self._spawned.end(pipe)
+                else:
+                    self._hear(kind, content)
         return done
+
+    def _let_go(self, pipe: Any) -> None:
+        with contextlib.suppress(OSError):  # one that has died meanwhile is met above
+            pipe.send(_GO)
 
     def _hear(self, kind: str, content: Any) -> None:
         if kind == "missing":
@@ -185,7 +204,7 @@ class _Crew:
         if self._in_vain > _MOST_DEATHS:
             raise InputError(f"{self._in_vain} worker processes in a row ended before they began, with exit code {code}: {IN_A_SCRIPT}")
         self.tell(Event("said", text=f"a worker process was ended from outside (exit code {code}); another takes its place"))
-        self._spawned.start()
+        self._let_go(self._spawned.start())
 
 
 def _work(
@@ -195,6 +214,10 @@ def _work(
     with contextlib.suppress(ValueError, AttributeError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this one ends it
     threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        pipe.recv()
+    except EOFError:  # it was not to be
+        return
 
     def tell(event: Event) -> None:
         pipe.send(("event", event))

@@ -52,16 +52,19 @@ class Spawned:
         for pipe in list(self._processes):
             self.end(pipe)
 
-    def __len__(self) -> int:
-        return len(self._processes)
+    @property
+    def pipes(self) -> list[Any]:
+        """The pipes of those that are there."""
+        return list(self._processes)
 
-    def start(self) -> None:
-        """Begin one more."""
+    def start(self) -> Any:
+        """Begin one more, and return its pipe."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=self.target, args=(theirs, *self.arguments), daemon=True)
         process.start()
         theirs.close()
         self._processes[ours] = process
+        return ours
 
     def end(self, pipe: Any) -> int | None:
         """Wait for the end of one, and return its exit code."""
