@@ -165,7 +165,7 @@ def test_a_missing_package_is_named_with_its_extra(refused_run, tmp_path, monkey
     def absent(*_, **__):
         raise MissingDependency("ruamel is needed here and is not installed; install it with: pip install 'equimodal[cli]'")
 
-    monkeypatch.setattr("equimodal.cli.train.require", absent)
+    monkeypatch.setattr("equimodal._yaml.require", absent)
     assert "pip install 'equimodal[cli]'" in refused_run("--config", tmp_path / "any.yaml")
 
 

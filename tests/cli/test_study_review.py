@@ -54,5 +54,5 @@ def test_a_trial_that_ends_while_they_are_counted_counts_once(monkeypatch):
     monkeypatch.setattr(progress, "_count", lambda: {("a", 0)})
     progress._total = 2
     for number in range(2):
-        progress(Event("ended", "a", number, "50.0"))
-    assert shown == ["1 of 2  a, trial 0: 50.0 %", "2 of 2  a, trial 1: 50.0 %"]
+        progress(Event("ended", "a", number, "50.0 % on validation"))
+    assert shown == ["1 of 2  a, trial 0: 50.0 % on validation", "2 of 2  a, trial 1: 50.0 % on validation"]
