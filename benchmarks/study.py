@@ -16,7 +16,7 @@ fusions: [concat]
 methods: [joint]
 trials: 8
 seeds: 3
-epochs: 4
+epochs: 8
 train: {threads: 1, device: cpu}
 ablations: {tau: [], mu: [], training_scores: false, example: null}
 """
