@@ -8,7 +8,7 @@ from pathlib import Path
 
 from equimodal.errors import Busy, CannotWrite
 
-__all__ = ["FolderLock", "write_whole"]
+__all__ = ["FolderLock", "make_folder", "write_whole"]
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
@@ -38,6 +38,19 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> Path:
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder, then run the same again"
         ) from None
     return path
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder, and those above it, where it is not there.
+
+    :returns: the folder.
+    :raises CannotWrite: when it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"the folder {str(folder)!r} cannot be made: {error.strerror or error}; choose another one") from None
+    return folder
 
 
 class FolderLock:

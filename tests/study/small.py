@@ -48,7 +48,7 @@ def begun(folder, declaration):
 
 def claim(storage, series, number=0, start=None):
     """Begin an attempt at a trial by hand."""
-    draft = series.draft(number, start or Start(), drawn=storage.declaration.file["sampler"]["name"] == "random")
+    draft = series.draft(number, start or Start(), drawn=storage.declaration.drawn)
     with storage.locked():
         storage.bury(series.name)
         busy = [attempt for attempt in storage.attempts(series.name) if attempt.key == draft.key]

@@ -7,8 +7,9 @@ import pytest
 
 from equimodal import InputError
 from equimodal.study import storage as storage_module
+from equimodal.study.locks import hidden
 from equimodal.study.protocol import open_storage
-from equimodal.study.storage import Storage, hidden
+from equimodal.study.storage import Storage
 
 from .small import BASE, begun, claim, small
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from pathlib import Path
 from typing import Any
 
-from equimodal.cli.parser import WIDTH, Parser, no_more, say
+from equimodal.cli.parser import Parser, no_more, say
 from equimodal.errors import InputError, nearest
+from equimodal.report.terminal import paragraph
 
 __all__ = ["add_parser"]
 
@@ -85,5 +85,5 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     page = write_study_page(place / "report.html", record)
     say()
     for line in (f"figures: {len(figures)} files in {place / 'figures'}", f"everything: {page}"):
-        say("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)))
+        say("\n".join(paragraph(line)))
     return 0 if done and not failed else 1

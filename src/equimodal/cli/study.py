@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, say
 from equimodal.cli.steps import Steps, data_steps
 from equimodal.errors import InputError
+from equimodal.report.terminal import paragraph
 
 if TYPE_CHECKING:
     from equimodal.study.declaration import Declaration
@@ -135,9 +136,9 @@ def open_record(arguments: argparse.Namespace, *, runs: bool = True) -> StudyRec
     """
     from equimodal.study.archive import is_archive, read_archive
     from equimodal.study.declaration import read_declaration
+    from equimodal.study.locks import hidden
     from equimodal.study.protocol import open_storage
     from equimodal.study.reading import read_study
-    from equimodal.study.storage import hidden
 
     if is_archive(Path(arguments.study)):
         return read_archive(arguments.study)
@@ -149,7 +150,7 @@ def open_record(arguments: argparse.Namespace, *, runs: bool = True) -> StudyRec
     if file is not None and not file.exists():  # to open it would make it
         raise InputError(missing)
     storage = open_storage(declaration, place, arguments.storage)
-    if not storage.check():
+    if not storage.begun:
         raise InputError(missing)
     return read_study(storage, runs=runs)
 
@@ -192,8 +193,7 @@ def _times(declaration: Declaration, series: Sequence[Series], data_dir: Path | 
                 steps.say(textwrap.fill(f"no estimate for {label}, whose data cannot be loaded: {error}", WIDTH))
                 continue
             check_fit(mine, {label: data})
-            for row in measure(mine, data, _steps_of_rows(steps)):
-                found[row.series.name] = row.seconds
+            found |= measure(mine, data, _steps_of_rows(steps))
     return found
 
 
@@ -214,7 +214,7 @@ def run_trials(arguments: argparse.Namespace, extra: list[str]) -> int:
 
 
 def _place(arguments: argparse.Namespace) -> str:
-    from equimodal.study.storage import hidden
+    from equimodal.study.locks import hidden
 
     given = (("out", arguments.out), ("storage", arguments.storage))
     parts = [f" --{name} {hidden(str(value))}" for name, value in given if value is not None]
@@ -276,7 +276,7 @@ class _Progress:
     def __call__(self, event: Event) -> None:
         """Print an event."""
         if event.kind == "said":
-            self._show("\n".join(textwrap.wrap(event.text, WIDTH, subsequent_indent="  ")))
+            self._show("\n".join(paragraph(event.text)))
             return
         if self._ended is None:
             with contextlib.suppress(InputError):  # a database that has just gone away; the workers wait for it
@@ -289,7 +289,7 @@ class _Progress:
                 count = f"{len(self._ended):>{len(str(self._total))}} of {self._total}  "
             what = f"{count}{event.series}, {event.what or f'trial {event.number}'}: "
             text = f"failed: {event.text}" if event.failed else event.text
-            self._show("\n".join(textwrap.wrap(what + text, WIDTH, subsequent_indent="  ", break_long_words=False)))
+            self._show("\n".join(paragraph(what + text)))
 
     def _count(self) -> set[tuple[str, int]]:
         """Return the trials that have ended, by series and number."""

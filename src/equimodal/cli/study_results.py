@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from equimodal.cli.parser import WIDTH, Parser, folder, no_more, say
+from equimodal.cli.parser import Parser, folder, no_more, say
 from equimodal.errors import InputError, nearest
+from equimodal.report.terminal import paragraph
 
 __all__ = ["add_actions"]
 
@@ -107,7 +107,7 @@ def draw_figures(arguments: argparse.Namespace, extra: list[str]) -> int:
         say(str(path))
     for drawing in make_figures(record, names):
         if drawing.reason is not None:
-            say("\n".join(textwrap.wrap(f"not drawn: {drawing.title}: {drawing.reason}", WIDTH, subsequent_indent="  ")))
+            say("\n".join(paragraph(f"not drawn: {drawing.title}: {drawing.reason}")))
     return 0 if written else 1
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 import unicodedata
 from collections.abc import Collection, Sequence
 
-__all__ = ["fit", "lay_out", "wrap"]
+__all__ = ["fit", "lay_out", "paragraph", "wrap"]
 
 GAP = 2
 """Cells between two columns."""
@@ -149,6 +150,16 @@ def fit(text: str, cells: int) -> str:
     while _cells_of(text) > cells - 1:
         text = text[:-1]
     return f"{text.rstrip()}…"
+
+
+def paragraph(text: str, width: int = 80) -> list[str]:
+    """Return the lines of a text that is broken between words; those after the first stand two cells further in.
+
+    >>> paragraph("  one two three", 9)
+    ['  one two', '    three']
+    """
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def wrap(line: str, width: int) -> str:

@@ -81,6 +81,11 @@ class Declaration:
         return list(self.file["methods"])
 
     @property
+    def drawn(self) -> bool:
+        """Whether hyper-parameters are drawn at random by name and number, and not by a sampler of Optuna."""
+        return bool(self.file["sampler"]["name"] == "random")
+
+    @property
     def overridden(self) -> tuple[str, ...]:
         """Search spaces that are not the methods' own, in words."""
         return overridden(self.file["search"], self.methods)

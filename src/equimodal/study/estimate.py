@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from equimodal.data.base import Splits
-from equimodal.study.comparison import UNIMODAL_RATES
-from equimodal.study.series import Series, Start, corners
+from equimodal.study.series import Series, corners, stand_in
 from equimodal.train.config import train
 
 if TYPE_CHECKING:
     from equimodal.study.jobs import Data
 
-__all__ = ["RowTime", "measure"]
+__all__ = ["measure"]
 
 BATCHES = (3, 6)
 """So many batches are trained, for two epochs each; what the difference takes is the training, the rest goes with the validation."""
@@ -25,20 +23,8 @@ BATCHES = (3, 6)
 _VALIDATED = 4
 
 
-@dataclass(frozen=True)
-class RowTime:
-    """What the runs of one row take.
-
-    :param series: the search or example that was measured.
-    :param seconds: of one run, on one process of this machine.
-    """
-
-    series: Series
-    seconds: float
-
-
-def measure(series: Sequence[Series], data: Data, on_row: Callable[[int, int], None] | None = None) -> list[RowTime]:
-    """Train each row for a few steps and return what its runs will take.
+def measure(series: Sequence[Series], data: Data, on_row: Callable[[int, int], None] | None = None) -> dict[str, float]:
+    """Train each row for a few steps and return the seconds that a run of it will take here, by the name of its search.
 
     A row is measured with the first fusion alone; with others it takes about as long.
 
@@ -54,13 +40,12 @@ def measure(series: Sequence[Series], data: Data, on_row: Callable[[int, int], N
             known[one.row] = _seconds(one, data)
             if on_row is not None:
                 on_row(len(known), rows)
-    return [RowTime(one, known[one.row]) for one in searches]
+    return {one.name: known[one.row] for one in searches}
 
 
 def _seconds(series: Series, data: Data) -> float:
     """Return the seconds of a run."""
-    rates = dict.fromkeys(series.rates, 1e-3)
-    config = series.config(corners(series)[0], Start({UNIMODAL_RATES: rates} if rates else {}))
+    config = series.config(corners(series)[0], stand_in(series))
     size, (_, splits) = config["batch_size"], data
     validated = min(len(splits.val), _VALIDATED * size)
     few, more = (_timed(config, data, number * size, validated) for number in BATCHES)

@@ -21,7 +21,7 @@ from equimodal.train.record import RunFolder
 if TYPE_CHECKING:
     from equimodal.data import Dataset
 
-__all__ = ["Data", "Job", "Outcome", "checked_count", "part_of_data", "perform", "run_jobs"]
+__all__ = ["Data", "Job", "Outcome", "checked_count", "head_of", "part_of_data", "perform", "run_jobs"]
 
 Data = tuple["Dataset", Splits]
 """What :func:`equimodal.train.config.load_data` returns."""
@@ -79,8 +79,7 @@ class Outcome:
         Of a model of one modality it is that of its head, which counts the samples that have the modality, as the tables do.
         """
         scores = (self.result or {}).get("scores", {}).get(split, {})
-        method = self.job.config["method"]
-        value = scores.get(method.get("modality", MULTIMODAL) if isinstance(method, Mapping) else MULTIMODAL)
+        value = scores.get(head_of(self.job.config))
         return None if value is None else float(value)
 
 
@@ -150,6 +149,12 @@ def perform(
         said = first_line(error)
         return Outcome(job, failure=f"{type(error).__name__}: {said}", details=traceback.format_exc())
     return Outcome(job, run.history, run.result, cost_of(run.history), run.found_complete)
+
+
+def head_of(config: Mapping[str, Any]) -> str:
+    """Return whose scores decide about a run: the multimodal ones, or those of the one modality that it has."""
+    method = config["method"]
+    return str(method.get("modality", MULTIMODAL)) if isinstance(method, Mapping) else MULTIMODAL
 
 
 def part_of_data(data: Data, modality: str | None) -> Data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,15 +24,14 @@ def plan_lines(declaration: Declaration, series: Sequence[Series], seconds: Mapp
     :param workers: for how many processes the total is given.
     """
     file = declaration.file
-    sampler = "random" if file["sampler"]["name"] == "random" else file["sampler"]["name"]
-    yield from _wrapped(
-        f"study {declaration.name}: {file['trials']} trials per row ({sampler}), chosen by {file['selection']}; the chosen one is then "
-        f"trained once more with the test split, and with {file['seeds']} fresh seed{'' if file['seeds'] == 1 else 's'}"
+    yield from terminal.paragraph(
+        f"study {declaration.name}: {file['trials']} trials per row ({file['sampler']['name']}), chosen by {file['selection']}; the chosen "
+        f"one is then trained once more with the test split, and with {file['seeds']} fresh seed{'' if file['seeds'] == 1 else 's'}"
     )
     for label in file["datasets"]:
         yield ""
         base = declaration.base(label)
-        yield from _wrapped(
+        yield from terminal.paragraph(
             f"{label}: {base['dataset']['name']}, {base['epochs']} epochs, batches of {base['batch_size']}, {base['optimizer']['name']}, "
             f"metric {base['metric']}, {base['threads']} thread{'' if base['threads'] == 1 else 's'}, {base['device']}"
         )
@@ -42,18 +40,14 @@ def plan_lines(declaration: Declaration, series: Sequence[Series], seconds: Mapp
     yield from _total(series, seconds, workers)
     yield ""
     for path, space in series[0].shared.items():
-        yield from _wrapped(f"searched for all rows alike: {path} over {space}")
+        yield from terminal.paragraph(f"searched for all rows alike: {path} over {space}")
     for method in declaration.methods:
         own = declaration.spaces(method)[1]
         if own:
             found = "; ".join(f"{path.removeprefix('method.')} over {space}" for path, space in own.items())
-            yield from _wrapped(f"searched for {method}: {found}")
+            yield from terminal.paragraph(f"searched for {method}: {found}")
     for line in declaration.overridden:
-        yield from _wrapped(f"other than by default: {line}")
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        yield from terminal.paragraph(f"other than by default: {line}")
 
 
 def _table(series: Sequence[Series], seconds: Mapping[str, float]) -> list[str]:
@@ -87,6 +81,6 @@ def _total(series: Sequence[Series], seconds: Mapping[str, float], workers: int)
         return
     total = sum(number * (each or 0.0) for number, each in known)
     alike = "one process" if workers == 1 else f"{workers} processes"
-    yield from _wrapped(
+    yield from terminal.paragraph(
         f"{count} trials in all, about {duration(total / workers)} with {alike} on this machine, by a few measured steps of every row"
     )

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 from equimodal._files import write_whole
 from equimodal.errors import InputError, MissingDependency, first_line, nearest
 from equimodal.study.jobs import checked_count
+from equimodal.study.locks import hidden
 from equimodal.study.series import Series, check_fit, expand
-from equimodal.study.storage import Storage, default_url, hidden
+from equimodal.study.storage import Storage, default_url
 from equimodal.study.work import DeviceLost, Event, Worker
 from equimodal.study.workers import IN_A_SCRIPT, Spawned, end_with_parent
 from equimodal.train.config import load_data
@@ -63,7 +64,6 @@ def open_storage(
 
     :param say: is told, once, that the database is away, and that it is back.
     :param wait: whether one that is away at first is waited for too.
-
     :raises InputError: when it cannot be used, or holds another study.
     """
     storage = Storage(url or default_url(folder), declaration, say, wait=wait)
@@ -104,7 +104,7 @@ def run_study(
 
     # A storage that is there says in a moment whether it is the right one; where there is none, nothing is made before all is checked.
     storage = opened() if url is not None or (folder / "study.db").exists() else None
-    if (folder / "runs").exists() and (storage is None or not storage.check()):
+    if (folder / "runs").exists() and (storage is None or not storage.begun):
         held = hidden(url) if url is not None else "study.db"
         raise InputError(f"{folder} holds runs that {held} knows nothing of: choose an empty or new folder, or remove its folder 'runs'")
     names = None if only is None else [one.name for one in series]

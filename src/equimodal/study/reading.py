@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def read_study(storage: Storage, *, runs: bool = True) -> StudyRecord:
     declaration = storage.declaration
     series = expand(declaration)
     known = {one.name: storage.attempts(one.name) for one in series}
-    drawn = declaration.file["sampler"]["name"] == "random"
+    drawn = declaration.drawn
     starts = Starts(series, known.__getitem__, declaration.file["selection"], drawn=drawn)
     found: dict[str, SeriesRecord] = {}
     for one in series:
@@ -39,7 +40,9 @@ def read_study(storage: Storage, *, runs: bool = True) -> StudyRecord:
     first = {one.name: position for position, one in enumerate(series)}
     records = sorted(found.values(), key=lambda record: (_place(record, first), order[record.kind], first[record.name]))
     costs = {name: _cost(record.trials) for name, record in found.items()}
-    charged = [_charged(record, next(one for one in series if one.name == record.name), costs) for record in records]
+    rates = {one.name: one.rates.values() for one in series}
+    # A row is charged with the searches that its method needs beforehand.
+    charged = [replace(record, before=_total(costs[name] for name in rates[record.name])) for record in records]
     return StudyRecord(
         declaration.name,
         dict(declaration.file),
@@ -54,20 +57,12 @@ def _place(record: SeriesRecord, first: Mapping[str, int]) -> int:
     return first[f"{record.data}/{record.fusion}/{record.row}"]
 
 
-def _charged(record: SeriesRecord, series: Series, costs: Mapping[str, Cost]) -> SeriesRecord:
-    """Charge a row with the searches that its method needs beforehand."""
-    total = Cost(0.0, 0)
-    for name in series.rates.values():
-        total = total + costs[name]
-    return replace(record, before=total)
+def _cost(trials: Iterable[TrialRecord]) -> Cost:
+    return _total(trial.cost for trial in trials if trial.done)
 
 
-def _cost(trials: Sequence[TrialRecord]) -> Cost:
-    total = Cost(0.0, 0)
-    for trial in trials:
-        if trial.done:
-            total = total + trial.cost
-    return total
+def _total(costs: Iterable[Cost]) -> Cost:
+    return functools.reduce(Cost.__add__, costs, Cost(0.0, 0))
 
 
 def _series(series: Series, attempts: Sequence[Attempt], starts: Starts, *, drawn: bool, runs: bool) -> SeriesRecord:

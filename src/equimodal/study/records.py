@@ -80,16 +80,18 @@ class TrialRecord:
         """Return the multimodal score of the best epoch on a split; of a model of one modality, that modality's."""
         if self.run is None or self.state != "complete":
             return None
-        scores = self.run.final_scores(split)
-        return scores.get(self.run.modalities[0] if self.run.is_unimodal else MULTIMODAL)
+        return self.run.final_scores(split).get(_head(self.run))
 
     @property
     def loss(self) -> float | None:
         """The validation loss of the best epoch."""
         if self.run is None or self.state != "complete" or self.run.best_epoch is None:
             return None
-        head = self.run.modalities[0] if self.run.is_unimodal else MULTIMODAL
-        return self.run.series("losses", "val", head)[self.run.best_epoch - 1]
+        return self.run.series("losses", "val", _head(self.run))[self.run.best_epoch - 1]
+
+
+def _head(run: RunRecord) -> str:
+    return run.modalities[0] if run.is_unimodal else MULTIMODAL
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from equimodal.data import datasets
 from equimodal.errors import InputError
 from equimodal.methods.space import Choice, Distribution, Uniform
 from equimodal.study.comparison import UNIMODAL_RATES
@@ -17,14 +18,16 @@ from equimodal.study.plan import Entry, make_plan, placed, with_found
 from equimodal.study.records import ALONE, TRAINING_SCORES, DataRecord, Kind
 from equimodal.study.spaces import LEARNING_RATE, draw
 from equimodal.train.config import check, resolve
+from equimodal.train.parts import made
 
 if TYPE_CHECKING:
     from equimodal.study.declaration import Declaration
     from equimodal.study.jobs import Data
 
-__all__ = ["Draft", "Selected", "Series", "Start", "check_fit", "corners", "data_records", "expand"]
+__all__ = ["Draft", "Selected", "Series", "Start", "check_fit", "corners", "data_records", "expand", "stand_in"]
 
 _MILES = "miles"
+_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,6 @@ class Series:
 
 def data_records(declaration: Declaration) -> tuple[DataRecord, ...]:
     """Return the data sets of a study; none of them is loaded."""
-    from equimodal.data import datasets
-    from equimodal.train.parts import made
-
     found = []
     for label, config in declaration.file["datasets"].items():
         dataset = made(config, "dataset", datasets)
@@ -183,7 +183,7 @@ def expand(declaration: Declaration) -> list[Series]:
 
 def _of_data(declaration: Declaration, record: DataRecord) -> list[Series]:
     file = declaration.file
-    stand_ins = {UNIMODAL_RATES: dict.fromkeys(record.modalities, 1e-3)}
+    stand_ins = {UNIMODAL_RATES: dict.fromkeys(record.modalities, _RATE)}
     plan = make_plan(declaration.methods, file["options"], record.modalities, stand_ins)
     common: dict[str, Any] = {"data": record.label, "root": file["seed"], "study": declaration.name}
     oracle = file["selection"] == "oracle"
@@ -265,11 +265,9 @@ def check_fit(series: Sequence[Series], data: Mapping[str, Data]) -> None:
     :raises InputError: naming the row, for what does not go together.
     """
     for one in series:
-        rates = dict.fromkeys(one.rates, 1e-3)
-        start = Start({UNIMODAL_RATES: rates} if rates else {}, Selected(0, {}) if one.search is not None else None)
         for params in corners(one):
             try:
-                config = one.config(params, start)
+                config = one.config(params, stand_in(one))
                 # The others start from what a search has tried.
                 if one.data in data and one.kind in ("search", "example"):
                     check(config, data[one.data], test=one.test)
@@ -277,23 +275,25 @@ def check_fit(series: Sequence[Series], data: Mapping[str, Data]) -> None:
                 raise InputError(f"{one.name}: {error}") from None
 
 
+def stand_in(series: Series) -> Start:
+    """Return an example of what a series starts from, for trying its parts together."""
+    rates = dict.fromkeys(series.rates, _RATE)
+    return Start({UNIMODAL_RATES: rates} if rates else {}, None if series.search is None else Selected(0, {}))
+
+
 def corners(series: Series) -> list[dict[str, Any]]:
     """Return hyper-parameters at the ends of their ranges, and every value of a choice; of a series without ranges what it sets."""
     if series.kind != "search":
         return [dict(settings) for settings in series.settings]
-    low, high = {}, {}
-    for path, space in series.spaces.items():
-        values = (
-            (space.low, space.high)
-            if isinstance(space, Uniform)
-            else (space.values[0], space.values[-1])
-            if isinstance(space, Choice)
-            else ()
-        )
-        if values:
-            low[path], high[path] = values
-    corners = [low] if low == high else [low, high]
-    for path, space in series.spaces.items():
-        if isinstance(space, Choice):
-            corners += [{**low, path: value} for value in space.values[1:-1]]
-    return corners
+    tried = {path: _ends(space) for path, space in series.spaces.items()}
+    low, high = ({path: values[place] for path, values in tried.items()} for place in (0, -1))
+    between = ({**low, path: value} for path, values in tried.items() for value in values[1:-1])
+    return [low, *([] if low == high else [high]), *between]
+
+
+def _ends(space: Distribution) -> Sequence[Any]:
+    """Return the ends of a range, or all values of a choice."""
+    if isinstance(space, Choice):
+        return space.values
+    assert isinstance(space, Uniform)  # a declaration refuses others
+    return (space.low, space.high)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,20 +33,20 @@ def status_lines(record: StudyRecord, *, everything: bool = False) -> Iterator[s
         yield "every series is done; --all lists them with their best"
     for series in record.series:
         if series.blocked is not None:
-            yield from _wrapped(f"{series.name} cannot begin: {series.blocked}")
+            yield from terminal.paragraph(f"{series.name} cannot begin: {series.blocked}")
     running = [(series, trial) for series in record.series for trial in series.trials if trial.state == "running"]
     if running:
         yield ""
         yield "running:"
         for series, trial in running:
             again = f", attempt {trial.attempts}" if trial.attempts > 1 else ""
-            yield from _wrapped(f"  {series.name}, trial {trial.number}, on {trial.where} since {trial.started}{again}")
+            yield from terminal.paragraph(f"  {series.name}, trial {trial.number}, on {trial.where} since {trial.started}{again}")
     failed = [(series, trial) for series in record.series for trial in series.trials if trial.state == "failed"]
     if failed:
         yield ""
         yield "failed:"
         for series, trial in failed[:MOST_FAILURES]:
-            yield from _wrapped(f"  {series.name}, trial {trial.number}: {trial.reason}")
+            yield from terminal.paragraph(f"  {series.name}, trial {trial.number}: {trial.reason}")
         if len(failed) > MOST_FAILURES:
             yield f"  and {len(failed) - MOST_FAILURES} more: equimodal study table FILE failures"
 
@@ -75,8 +74,3 @@ def _row(series: SeriesRecord) -> list[str]:
     best = max(scored) if scored else None
     cells = ["–", "–"] if best is None else [f"{100 * best[0]:.1f}", str(-best[1])]
     return [series.name, f"{series.done}/{len(series.trials)}", *cells]
-
-
-def _wrapped(text: str) -> list[str]:
-    indent = " " * (len(text) - len(text.lstrip()) + 2)
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

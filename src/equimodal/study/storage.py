@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from equimodal.study.declaration import Declaration
     from equimodal.study.series import Draft, Series
 
-__all__ = ["Attempt", "Storage", "default_url", "hidden"]
+__all__ = ["Attempt", "Storage", "default_url"]
 
 T = TypeVar("T")
 
@@ -99,6 +99,8 @@ class Storage:
         self._optuna = require("optuna", extra="study")
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
         self._errors = _errors_of_storages()
+        self.begun = False
+        """Whether the study was there when it was last asked for."""
         self._studies: dict[str, Any] = {}
         self._inside = threading.local()
         self._lock, engine = lock_of(url, self.name)
@@ -114,7 +116,7 @@ class Storage:
 
         try:
             if wait:
-                self._patiently(connect)
+                self.patiently(connect)
             else:
                 connect()
         except InputError:
@@ -140,7 +142,7 @@ class Storage:
         """
 
         def go() -> None:
-            with self._lock.held():
+            with self.locked():
                 earlier = self._declared()
                 if earlier is not None:
                     self.declaration.check_extends(earlier)
@@ -148,8 +150,9 @@ class Storage:
                 content = {"format": FORMAT, "equimodal": __version__, "file": dict(self.declaration.file)}
                 if earlier != plain(content["file"]):
                     root.set_user_attr("declaration", json.dumps(plain(content)))
+                self.begun = True
 
-        self._patiently(go)
+        self.patiently(go)
 
     def check(self) -> bool:
         """Check that the storage does not hold another study; nothing is written.
@@ -157,10 +160,11 @@ class Storage:
         :returns: whether this one is there.
         :raises InputError: see :meth:`begin`.
         """
-        earlier = self._patiently(self._declared)
+        earlier = self.patiently(self._declared)
         if earlier is not None:
             self.declaration.check_extends(earlier)
-        return earlier is not None
+        self.begun = earlier is not None
+        return self.begun
 
     def _declared(self) -> Mapping[str, Any] | None:
         """Return the file that the study was begun with; None where it was not begun."""
@@ -175,17 +179,15 @@ class Storage:
                     f"the storage {hidden(self.url)} belongs to the study {others[0]!r}: choose another file for {self.name!r}"
                 )
             return None
+        if "declaration" not in mine.user_attrs:  # its process was killed before it wrote more
+            return None
         try:
             found = json.loads(mine.user_attrs["declaration"])
-            known = found["format"] == FORMAT and isinstance(found["file"], dict)
+            if found["format"] == FORMAT and isinstance(found["file"], dict):
+                return dict(found["file"])
         except (KeyError, ValueError, TypeError):
-            known = "declaration" in mine.user_attrs
-            if not known:  # its process was killed before it wrote more
-                return None
-            known = False
-        if not known:
-            raise InputError(f"the storage {hidden(self.url)} holds a study {self.name!r} of another version: choose another storage")
-        return dict(found["file"])
+            pass
+        raise InputError(f"the storage {hidden(self.url)} holds a study {self.name!r} of another version: choose another storage")
 
     def _named(self, series: str) -> str:
         return f"{self.name}: {series}"
@@ -201,7 +203,7 @@ class Storage:
 
     def attempts(self, series: str) -> list[Attempt]:
         """Return all attempts at the trials of a series."""
-        return self._patiently(lambda: self._attempts(series))
+        return self.patiently(lambda: self._attempts(series))
 
     def _attempts(self, series: str) -> list[Attempt]:
         try:
@@ -223,7 +225,7 @@ class Storage:
                     study.set_user_attr(_FORGIVEN, sorted({*study.user_attrs.get(_FORGIVEN, ()), *failed}))
                 return len(failed)
 
-        return self._patiently(go)
+        return self.patiently(go)
 
     def claim(self, series: Series, draft: Draft, busy: Sequence[Attempt], epoch: int = 0) -> Any:
         """Begin an attempt at a trial; call it under :meth:`locked`.
@@ -293,10 +295,6 @@ class Storage:
             finally:
                 self._inside.lock = False
 
-    def patiently(self, action: Callable[[], T]) -> T:
-        """Do something with the storage, again and again while the database is away."""
-        return self._patiently(action)
-
     def beat(self, trial: Any) -> bool:
         """Record that an attempt is alive; tell whether it still counts, as far as is known while the database is away."""
         try:
@@ -314,7 +312,7 @@ class Storage:
                 trial.report(score, step)
             return bool(trial.should_prune())
 
-        return self._patiently(go)
+        return self.patiently(go)
 
     def finish(self, trial: Any, state: str, facts: Mapping[str, Any], value: float | None = None) -> bool:
         """End an attempt.
@@ -337,7 +335,7 @@ class Storage:
             return self._end(study, trial.number, wanted, value)
 
         try:
-            return self._patiently(go)
+            return self.patiently(go)
         except self._optuna.exceptions.UpdateFinishedTrialError:
             return False
 
@@ -355,7 +353,12 @@ class Storage:
         part = self.declaration.file["pruner"]
         return None if part is None else make_pruner(part)
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def patiently(self, action: Callable[[], T]) -> T:
+        """Do something with the storage, again and again while the database is away; under :meth:`locked` once.
+
+        :raises StorageAway: when it has been away for too long.
+        :raises InputError: for a trouble that does not pass, such as a file that cannot be written.
+        """
         if getattr(self._inside, "lock", False):
             return action()  # a database that was away has let go of the lock: whoever waits does so from before it was taken
         began, told = time.monotonic(), False

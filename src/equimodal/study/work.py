@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -16,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from equimodal.errors import Busy, CannotWrite, InputError, MissingDependency, StorageAway, UnusableRun, first_line
 from equimodal.report.cost import Cost, cost_of
 from equimodal.report.records import read_run
-from equimodal.study.jobs import Job, Outcome, perform
-from equimodal.study.machine import own_mark
+from equimodal.study.jobs import Job, Outcome, head_of, perform
 from equimodal.study.packing import pack
 from equimodal.study.records import TrialRecord
 from equimodal.study.selection import Starts, settled
@@ -111,11 +111,10 @@ class Worker:
         self.data: dict[str, Data] = dict(data or {})
         self.tell = on_event or (lambda _: None)
         file = storage.declaration.file
-        self.drawn = file["sampler"]["name"] == "random"
-        self.rule = file["selection"]
+        self.drawn = storage.declaration.drawn
         self.budget = math.inf if file["budget"] is None else 3600.0 * file["budget"]
         self._ended: set[str] = set()
-        self._starts = Starts(series, storage.attempts, self.rule, drawn=self.drawn)
+        self._starts = Starts(series, storage.attempts, file["selection"], drawn=self.drawn)
 
     def work(self) -> bool:
         """Do trials until none is left.
@@ -195,11 +194,14 @@ class Worker:
         except InputError as error:  # what each range allows may not go together
             return _Claim(series, draft, str(error), trial)
 
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        """The names of all series of the study, also of those that others work on."""
+        return [series.name for series in expand(self.storage.declaration)]
+
     def _spent(self) -> float:
-        """Return the seconds of training of the whole study, also of series that others work on."""
-        found = (
-            attempt.facts.get("seconds") for series in expand(self.storage.declaration) for attempt in self.storage.attempts(series.name)
-        )
+        """Return the seconds of training of the whole study."""
+        found = (attempt.facts.get("seconds") for name in self._names for attempt in self.storage.attempts(name))
         return math.fsum(seconds for seconds in found if seconds is not None)
 
     def _do(self, claim: _Claim) -> None:
@@ -257,7 +259,7 @@ class Worker:
         def look(record: Mapping[str, Any]) -> None:
             if heartbeat.lost:
                 raise _Lost
-            score = record["scores"]["val"].get(_head(job.config))
+            score = record["scores"]["val"].get(head_of(job.config))
             if pruner is not None and score is not None and self.storage.should_prune(claim.trial, score, int(record["epoch"])):
                 raise _Pruned
 
@@ -338,12 +340,6 @@ def _settings(claim: _Claim) -> str:
     return ", ".join(f"{path.rpartition('.')[2]} {value:g}" for path, value in (claim.draft.params or {}).items())
 
 
-def _head(config: Mapping[str, Any]) -> str:
-    from equimodal.scores import MULTIMODAL
-
-    return str(config["method"].get("modality", MULTIMODAL))
-
-
 def _packed(folder: Path, config: Mapping[str, Any]) -> str:
     """Return what a run folder holds; of a run that never began, its configuration."""
     content: dict[str, Any] = {"config": config, "epochs": [], "result": None, "environment": environment()}
@@ -352,7 +348,6 @@ def _packed(folder: Path, config: Mapping[str, Any]) -> str:
         content |= {"config": run.config, "epochs": run.epochs, "result": run.result}
         with contextlib.suppress(OSError, ValueError):
             content["environment"] = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    content["mark"] = own_mark()["host"]
     return pack(content)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from equimodal._files import make_folder
 from equimodal.errors import InputError, nearest, require
 from equimodal.report.svg import write_figure
 from equimodal.study.declaration import RULES
@@ -69,11 +70,7 @@ def write_figures(
     chosen = _checked_formats(formats)
     drawings = make_figures(record, names)
     require("matplotlib.figure", extra="plots")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the folder {str(folder)!r} cannot be made: {error.strerror or error}; choose another one") from None
+    folder = make_folder(Path(folder))
     paths = []
     for drawing in drawings:
         figure = drawing.figure

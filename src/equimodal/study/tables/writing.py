@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equimodal._files import write_whole
+from equimodal._files import make_folder, write_whole
 from equimodal.errors import InputError, nearest
 from equimodal.study.tables.making import make_table, table_names
 
@@ -58,8 +58,5 @@ def write_tables(
     folder = Path(folder)
     made = {name: make_table(record, name, data) for name in (table_names() if names is None else names)}
     files = {f"{name}.{FORMATS[shape]}": render_tables(grids, shape) for name, grids in made.items() for shape in shapes}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the folder {str(folder)!r} cannot be made: {error.strerror or error}; choose another one") from None
+    make_folder(folder)
     return [write_whole(folder / name, content) for name, content in files.items()]
