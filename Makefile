@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all bench lint clean
+.PHONY: help demo docs test test-all bench lint clean
 
 help:
 	@echo "make demo      train vanilla, joint and MILES on the shipped data and write demo/report.html"
-	@echo "make test      lint, types, fast tests and docstring examples"
+	@echo "make docs      the documentation as a site, in build/docs"
+	@echo "make test      lint, types, fast tests, docstring examples and the site"
 	@echo "make test-all  make test, then the slow tests: kills, browsers, several processes, transformers"
 	@echo "make bench     costs as ratios, measured side by side"
 	@echo "make clean     remove the environment and everything built"
@@ -24,15 +25,15 @@ $(VENV)/.ready: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cli,data,media,plots,study,postgresql,test]'
-	@touch $@
-
-$(VENV)/.ready-all: $(VENV)/.ready-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,test]'
 	@touch $@
 
 demo: $(VENV)/.ready
 	$(BIN)/equimodal demo --out demo
+
+docs: $(VENV)/.ready-test
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "open build/docs/index.html"
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .
@@ -42,7 +43,7 @@ lint: $(VENV)/.ready-test
 test: lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
-test-all: test $(VENV)/.ready-all
+test-all: test
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.ready-test

@@ -98,6 +98,10 @@ def write_files(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+# What Lightning remarks on in trainings as small as these, and what it uses of torch that is deprecated.
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint need to be provided:UserWarning")
 @with_blocks("python", "pycon")
 def test_examples_run(page, write_files):
     write_files(page)

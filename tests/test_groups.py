@@ -137,8 +137,8 @@ def tied(model):
             lambda model: {"multimodal": model.fusion},
             "'multimodal' is the name of what belongs to no single modality: choose another name for this one",
         ),
-        (lambda model: {"audio": "audio"}, "modality 'audio' is given str 'audio': give modules, parameters, or lists of them"),
-        (lambda model: {"audio": [model.audio, 3]}, "modality 'audio' is given int 3: give modules, parameters, or lists of them"),
+        (lambda model: {"audio": b"audio"}, "modality 'audio' is given bytes b'audio': give modules, parameters, names, or lists of them"),
+        (lambda model: {"audio": [model.audio, 3]}, "modality 'audio' is given int 3: give modules, parameters, names, or lists of them"),
     ],
     ids=["overlap", "shared parameter", "empty", "no parameters", "foreign", "reserved", "text", "number"],
 )
@@ -162,6 +162,15 @@ def test_a_parameter_shared_by_two_modalities_may_be_left_to_the_joint_group(mod
 def test_overrides_of_unknown_modalities_are_refused(model):
     with pytest.raises(InputError, match=r"^override for unknown modality 'imag': did you mean 'image'\?"):
         modality_groups(model, parts(model), overrides={"imag": {"lr": 1.0}})
+    with pytest.raises(InputError, match=r"^override for 'image' is 0.1: give options by name, such as \{'lr': 1e-4\}$"):
+        modality_groups(model, parts(model), overrides={"image": 0.1})
+
+
+def test_what_is_no_model_and_no_mapping_is_refused(model):
+    with pytest.raises(InputError, match=r"^the model is a generator: give the torch.nn.Module whose parameters are to be grouped$"):
+        modality_groups(model.parameters(), {"audio": "audio"})
+    with pytest.raises(InputError, match=r"^modalities are given as \['audio'\]: give a mapping, such as \{'audio': 'audio_encoder'\}$"):
+        modality_groups(model, ["audio"])
 
 
 def test_untagged_groups_are_named_by_number():

@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-OPTIONAL = ("numpy", "matplotlib", "transformers", "scipy", "sklearn", "jinja2", "ruamel", "pooch", "safetensors", "PIL")
+OPTIONAL = (
+    *("numpy", "matplotlib", "transformers", "scipy", "sklearn", "jinja2", "ruamel", "pooch", "safetensors", "PIL"),
+    *("lightning", "pytorch_lightning", "accelerate", "skorch", "torchmetrics", "tensorboard", "wandb", "peft"),
+)
 EVERYTHING = "from equimodal import *"
 
 
@@ -48,6 +51,7 @@ def test_importing_the_package_costs_at_most_a_fifth_more_than_torch():
     assert "torch" not in bare
     assert len(bare) < 0.1 * len(torch)
     assert "torch" in everything
+    assert not any(name.startswith("equimodal.adapters") for name in everything)
     assert len(everything) <= 1.2 * len(torch), sorted(everything - torch)
     assert median_ratio(("-c", EVERYTHING), ("-c", "import torch"), 1.2) <= 1.2
 
@@ -83,9 +87,9 @@ import torch
 ROOMS = """
 import importlib, pkgutil
 import equimodal
-for room in ("equimodal.scores", "equimodal.groups", "equimodal.errors", "equimodal.tasks"):
+for room in ("equimodal.scores", "equimodal.groups", "equimodal.errors", "equimodal.tasks", "equimodal.head_scores", "equimodal.balancer"):
     importlib.import_module(room)
-for room in ("methods", "nn", "nn.encoders", "train"):
+for room in ("methods", "nn", "nn.encoders", "scoring", "train"):
     package = importlib.import_module(f"equimodal.{room}")
     for info in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{info.name}")

@@ -32,15 +32,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from equimodal.balancer import Balancer
     from equimodal.errors import InputError, TrainingDiverged
     from equimodal.groups import modality_groups
+    from equimodal.head_scores import HeadScores
     from equimodal.methods.miles import MILES, UncertainGapWarning
     from equimodal.methods.simulate import simulate
-    from equimodal.nn import JointFusion, Prediction
+    from equimodal.nn import JointFusion, Prediction, probe
     from equimodal.scores import conditional_utilization, pairwise_gaps, utilization_gap
     from equimodal.train import fit
+    from equimodal.train.absence import absence_table
+    from equimodal.train.loading import load
 
 _HOMES = {
+    "absence_table": "equimodal.train.absence",
+    "probe": "equimodal.nn",
+    "load": "equimodal.train.loading",
+    "HeadScores": "equimodal.head_scores",
+    "Balancer": "equimodal.balancer",
     "InputError": "equimodal.errors",
     "JointFusion": "equimodal.nn",
     "MILES": "equimodal.methods.miles",
@@ -57,15 +66,20 @@ _HOMES = {
 
 __all__ = [
     "MILES",
+    "Balancer",
+    "HeadScores",
     "InputError",
     "JointFusion",
     "Prediction",
     "TrainingDiverged",
     "UncertainGapWarning",
+    "absence_table",
     "conditional_utilization",
     "fit",
+    "load",
     "modality_groups",
     "pairwise_gaps",
+    "probe",
     "simulate",
     "utilization_gap",
 ]

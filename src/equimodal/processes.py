@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["all_sum", "all_sum_counts", "barrier", "from_first", "gather", "mean", "rank", "share_buffers", "world_size"]
+__all__ = [
+    "all_sum",
+    "all_sum_counts",
+    "barrier",
+    "device",
+    "each",
+    "every",
+    "from_first",
+    "gather",
+    "mean",
+    "rank",
+    "share_buffers",
+    "world_size",
+]
+
+T = TypeVar("T")
 
 
 def _active() -> bool:
@@ -38,13 +54,14 @@ def all_sum(tensor: Tensor) -> Tensor:
 def mean(value: float) -> float:
     """Return the mean of a number over all processes, rounded to thousandths."""
     if _active():
-        value = float(all_sum(torch.tensor(value, device=_device()))) / world_size()
+        value = float(all_sum(torch.tensor(value, device=device()))) / world_size()
     return round(value, 3)
 
 
-def _device() -> torch.device:
-    """Return where the processes can exchange tensors."""
-    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+def device() -> torch.device:
+    """Return where the processes can exchange tensors; the CPU where there is only one process."""
+    exchanged = _active() and dist.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if exchanged else torch.device("cpu")
 
 
 def all_sum_counts(counts: Tensor | None) -> Tensor | None:
@@ -56,7 +73,7 @@ def all_sum_counts(counts: Tensor | None) -> Tensor | None:
     kind = next((kind for kind in kinds if kind is not None), None)
     if kind is None:
         return None
-    return all_sum(torch.zeros(kind[0], dtype=kind[1], device=_device()) if counts is None else counts.clone())
+    return all_sum(torch.zeros(kind[0], dtype=kind[1], device=device()) if counts is None else counts.clone())
 
 
 def gather(parts: Sequence[Tensor]) -> Tensor:
@@ -77,11 +94,30 @@ def share_buffers(model: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
+def every(value: T) -> list[T]:
+    """Return a plain value of every process, in the order of their numbers."""
+    if not _active():
+        return [value]
+    found = [value] * world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def each(numbers: Mapping[str, float]) -> dict[str, list[float]]:
+    """Return the numbers of every process by name, in the order of their numbers; a name that one does not have is NaN there."""
+    if not _active():
+        return {name: [value] for name, value in numbers.items()}
+    found: list[Mapping[str, float]] = [{}] * world_size()
+    dist.all_gather_object(found, dict(numbers))
+    names = dict.fromkeys(name for one in found for name in one)
+    return {name: [one.get(name, math.nan) for one in found] for name in names}
+
+
 def from_first(number: int) -> int:
     """Return the first process's number to all of them."""
     if not _active():
         return number
-    held = torch.tensor(number, dtype=torch.int64, device=_device())
+    held = torch.tensor(number, dtype=torch.int64, device=device())
     dist.broadcast(held, 0)
     return int(held)
 

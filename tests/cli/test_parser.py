@@ -5,7 +5,7 @@ import pytest
 import equimodal
 from equimodal.cli.commands import make_parser
 
-COMMANDS = ("demo", "train", "methods", "data", "simulate")
+COMMANDS = ("demo", "train", "watch", "evaluate", "diagnose", "export", "methods", "data", "simulate")
 
 
 def test_the_help_names_every_command(run_command):
@@ -30,9 +30,12 @@ def test_the_version(run_command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "a command is needed: demo, train, compare, rates, study, reproduce, methods, data, simulate; see equimodal --help"),
+        (
+            [],
+            "a command is needed: demo, train, watch, evaluate, diagnose, export, compare, rates, study, reproduce, methods, data, simulate; see equimodal --help",
+        ),
         (["tran"], "unknown command 'tran': did you mean 'train'?"),
-        (["xyz"], "unknown command 'xyz': known: compare, data, demo, methods, rates, reproduce, simulate, study, train"),
+        (["xyz"], "unknown command 'xyz': known: compare, data, demo, diagnose, evaluate, export, methods, rates, reproduce, simulate, study, train, watch"),
         (["--vers"], "unknown option --vers: did you mean '--version'?"),
         (["train"], "--out"),
         (["train", "--out"], "expected one argument"),

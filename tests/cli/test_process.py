@@ -28,7 +28,9 @@ def test_exit_codes_and_streams():
     assert refused.stderr.startswith("equimodal: cannot read nowhere.csv")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["tran"], ["train", "--out", "x", "--epochs", "0"], ["simulate"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["tran"], ["train", "--out", "x", "--epochs", "0"], ["simulate"], ["evaluate"]]
+)
 def test_help_and_mistyped_words_import_no_torch(words):
     code = f"import sys; from equimodal.cli import main; main({words!r}); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=ENVIRONMENT, timeout=60, check=False)

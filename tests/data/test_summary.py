@@ -15,6 +15,7 @@ from equimodal.data.drawable import drawn
 from equimodal.data.summary import MEASURED, summarise
 from equimodal.errors import InputError
 from equimodal.nn.encoders.sequence import Sequences
+from equimodal.report.data_page import render_data_page
 
 
 class Mixed(Dataset):
@@ -108,6 +109,30 @@ def test_labels_are_counted_one_by_one():
     assert {tuple(sample["labels"]) for sample in facts["samples"]} == {("low", "middle"), ("low",), ("low", "high")}
     shown = [sample["number"] for sample in facts["samples"]]
     assert len(set(shown)) == len(shown), "no sample is shown twice"
+
+
+class Ordered(Mixed):
+    name = "ordered"
+    task = "ordinal"
+    num_outputs = 2  # three classes
+
+
+class Tagged(Mixed):
+    name = "tagged"
+    task = "positions"
+
+
+def test_ordered_classes_are_counted_and_shown_like_others():
+    facts = summarise(Ordered(), Splits(*[samples(6, torch.arange(6) % 3)] * 3))
+    assert facts["classes"] == ["low", "middle", "high"]
+    assert facts["splits"]["val"] == {"samples": 6, "classes": [2, 2, 2]}
+    assert {tuple(sample["labels"]) for sample in facts["samples"]} == {("low",), ("middle",), ("high",)}
+    assert "18 samples of 3 ordered classes" in render_data_page(facts)
+
+
+def test_no_summary_is_made_of_classes_by_position():
+    with pytest.raises(InputError, match="data set 'tagged' has positions targets, of which no summary is made"):
+        summarise(Tagged(), Splits(*[samples(4, torch.zeros(4, 2, dtype=torch.int64))] * 3))
 
 
 def test_targets_of_a_regression_have_a_range():

@@ -227,7 +227,9 @@ def test_fewer_than_two_modalities_are_refused_and_leave_no_trace(names):
 
 @pytest.mark.parametrize("thing", [None, nn.Linear(1, 1), [{"params": []}], "adam"])
 def test_something_that_is_no_optimizer_is_refused(thing):
-    with pytest.raises(InputError, match=r"is no torch\.optim\.Optimizer: pass the optimizer itself, not a wrapper or an engine$"):
+    with pytest.raises(
+        InputError, match=r"is no torch\.optim\.Optimizer: pass the optimizer itself, not an engine or a wrapper without one$"
+    ):
         MILES(thing)
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from equimodal.errors import InputError
 from equimodal.groups import modality_groups
 from equimodal.nn import MLP, Concat, Fusion, JointFusion, Routes
-from equimodal.nn.fusion import FUSIONS
 
 NAMES = ("audio", "image", "text")
+FUSIONS = ("concat", "sum", "additive", "late")  # those whose logits are a sum of one part per modality
 
 
 def make_model(fusion, modalities=2):

@@ -156,9 +156,10 @@ def test_groups_beyond_the_modalities_are_named():
     assert "frozen stem" in legend(learning_dynamics(RunRecord("miles", "miles", epochs=epochs)))
 
 
-def test_a_users_style_does_not_change_the_figures():
+def test_a_users_style_does_not_change_the_figures(monkeypatch):
     import matplotlib
 
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # a library of another test may have brought it
     with matplotlib.rc_context({"axes.facecolor": "red", "text.usetex": True, "axes.prop_cycle": matplotlib.cycler(color=["red"])}):
         figure = learning_curves(demo()[2])
     assert figure.axes[0].get_facecolor() == (1.0, 1.0, 1.0, 1.0)

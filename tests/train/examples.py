@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from equimodal.data import TensorSet
 from equimodal.data.base import Splits
+from equimodal.errors import InputError
 from equimodal.nn import MLP, JointFusion
 from equimodal.train import fit
 
@@ -31,7 +33,12 @@ def samples(number, seed, task="single-label", modalities=MODALITIES, masks=Fals
     for level, name in enumerate(modalities):
         seen = torch.tanh(hidden @ torch.randn(outputs, 6, generator=mixing))
         inputs[name] = seen + 0.3 * (level + 1) * torch.randn(number, 6, generator=generator)
-    targets = {"single-label": hidden.argmax(dim=1), "multilabel": (hidden > 0.3).float(), "regression": hidden}[task]
+    targets = {
+        "single-label": hidden.argmax(dim=1),
+        "multilabel": (hidden > 0.3).float(),
+        "regression": hidden,
+        "ordinal": (hidden[:, :1] > torch.tensor([-0.8, 0.0, 0.8])).sum(dim=1),  # four classes, three thresholds
+    }[task]
     present = {}
     if masks:
         lacking = torch.randint(0, len(modalities) + 3, (number,), generator=generator)  # the sample lacks at most one modality
@@ -127,3 +134,10 @@ def one_line(error):
     assert text
     assert "\n" not in text
     return text
+
+
+def refusal(function, *arguments, kind=InputError, **options):
+    """The one line with which a call is refused."""
+    with pytest.raises(kind) as error:
+        function(*arguments, **options)
+    return one_line(error)

@@ -24,6 +24,7 @@ from equimodal.methods.mslr import MSLRDynamic
 from equimodal.methods.ogm import OGM, OGMGE
 from equimodal.methods.unimodal import Unimodal
 from train.examples import MODALITIES, Killed, Pairs, network, run, splits
+from train.tokens import Tagger, tokens
 
 EPOCHS = 4
 # 41 training samples in batches of 8 over all processes: of two processes one has no sample in the last batch. The 5 test samples are one
@@ -37,6 +38,21 @@ def data(task="single-label", **options):
     parts = (found.train, found.val, found.test)
     doubled = [TensorSet({name: value.double() for name, value in part.inputs.items()}, part.targets, part.present) for part in parts]
     return Splits(*doubled)
+
+
+def token_data():
+    parts = [tokens(size, seed) for seed, size in enumerate(SIZES, start=1)]
+    return Splits(*[TensorSet({name: value.double() for name, value in part.inputs.items()}, part.targets) for part in parts])
+
+
+def mean_margin(logits, targets):
+    return logits.softmax(dim=1)[torch.arange(len(targets)), targets].mean()
+
+
+def torchmetrics_auroc():
+    from torchmetrics.classification import MulticlassAUROC
+
+    return MulticlassAUROC(3)
 
 
 def pairs():
@@ -129,6 +145,10 @@ AGREEING = {
         given=data("multilabel"), task="multilabel", metric="mean_average_precision"
     ),
     "regression": lambda folder: start(given=data("regression"), task="regression", method="joint"),
+    "ordinal": lambda folder: start(given=data("ordinal"), task="ordinal", metric="quadratic_weighted_kappa"),
+    "positions": lambda folder: start(model=Tagger().double(), given=token_data(), task="positions", method="joint"),
+    "a function as metric": lambda folder: start(metric=mean_margin),
+    "torchmetrics": lambda folder: start(metric=torchmetrics_auroc()),
     "augmentation": lambda folder: start(given=pictures(), augment=CHANGES),
     "a torch data set": lambda folder: start(given=pairs()),
     "a plateau": lambda folder: start(scheduler=functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=1.0)),

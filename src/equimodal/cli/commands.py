@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from equimodal import __version__
-from equimodal.cli import compare, data, demo, methods, rates, reproduce, simulate, study, train
+from equimodal.cli import compare, data, demo, diagnose, evaluate, export, methods, rates, reproduce, simulate, study, train, watch
 from equimodal.cli.parser import Parser, no_more
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="equimodal", description="Balanced training of multimodal networks.")
     parser.add_argument("--version", action="version", version=f"equimodal {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    for module in (demo, train, compare, rates, study, reproduce, methods, data, simulate):
+    for module in (demo, train, watch, evaluate, diagnose, export, compare, rates, study, reproduce, methods, data, simulate):
         module.add_parser(commands)
 
     def no_command(_: argparse.Namespace, extra: list[str]) -> int:

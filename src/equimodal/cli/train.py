@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--method", metavar="NAME", help="method (see: equimodal methods) or module:Class; default miles")
     parser.add_argument("--lr", type=number, metavar="RATE", help="learning rate, short for --optimizer.lr; default 0.001")
     add_settings(parser)
+    parser.add_argument("--tensorboard", type=folder, metavar="FOLDER", help="write every epoch to TensorBoard files there, too")
+    parser.add_argument("--wandb", metavar="PROJECT", help="log every epoch to Weights & Biases; offline unless WANDB_MODE says otherwise")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -114,8 +116,9 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     from equimodal.train.config import load_data, resolve, train
 
     config = resolve(wanted)
-    with joined_processes():
+    with joined_processes(), ExitStack() as at_the_end:
         first = processes.rank() == 0
+        sinks = [at_the_end.enter_context(sink) for sink in _sinks(arguments, config)] if first else []
         with data_steps() if first else nullcontext():
             data = load_data(config, arguments.data_dir)
         if first:
@@ -124,7 +127,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
         method, dataset, metric = config["method"], config["dataset"]["name"], config["metric"]
         title = f"{method['name']} on {dataset}, seed {config['seed']}; validation {metric} in percent"
         shown = (method["modality"],) if "modality" in method else modalities
-        on_epoch = show_epochs(title, shown, config["epochs"]) if first else None
+        on_epoch = _each(show_epochs(title, shown, config["epochs"]), *sinks) if first else None
         finished = train(config, out=arguments.out, on_epoch=on_epoch, data=data)
         if first:
             if finished.found_complete:
@@ -133,6 +136,31 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
             say(str(group_rows([read_run(arguments.out)], modalities)))
             say(f"\nresult: {arguments.out / 'result.json'}")
     return 0
+
+
+def _sinks(arguments: argparse.Namespace, config: dict[str, Any]) -> list[Any]:
+    """Return what is to be given every epoch's record, besides the terminal."""
+    sinks: list[Any] = []
+    if arguments.tensorboard is not None:
+        from equimodal.adapters.tensorboard import TensorBoardSink
+
+        sinks.append(TensorBoardSink(arguments.tensorboard, config=config))
+    if arguments.wandb is not None:
+        from equimodal.adapters.wandb import WandbSink
+
+        # Its files lie in the run's folder, which is there when the first epoch ends; it would say much besides.
+        sinks.append(WandbSink(arguments.wandb, folder=arguments.out, config=config, settings={"silent": True}))
+    return sinks
+
+
+def _each(*functions: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """Return a function that calls several ones."""
+
+    def call(record: dict[str, Any]) -> None:
+        for function in functions:
+            function(record)
+
+    return call
 
 
 def _sizes(dataset: Dataset, splits: Splits) -> str:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from equimodal.data.batch import Batch
     from equimodal.data.hugging_face import from_hugging_face
     from equimodal.data.registry import datasets
-    from equimodal.data.samples import Samples, as_samples
+    from equimodal.data.samples import Samples, as_samples, collate
     from equimodal.data.tensors import TensorSet
 
-__all__ = ["Batch", "Dataset", "Samples", "Splits", "TensorSet", "as_samples", "datasets", "from_hugging_face"]
+__all__ = ["Batch", "Dataset", "Samples", "Splits", "TensorSet", "as_samples", "collate", "datasets", "from_hugging_face"]
 
 _MODULES = {
     "Batch": "batch",
@@ -32,6 +32,7 @@ _MODULES = {
     "Splits": "base",
     "TensorSet": "tensors",
     "as_samples": "samples",
+    "collate": "samples",
     "datasets": "registry",
     "from_hugging_face": "hugging_face",
 }

@@ -51,8 +51,8 @@ class Dataset(Configurable):
     :cvar citation: what to cite.
     :cvar modalities: the names of the modalities, the stronger one first. The order is fixed once for each data set, so that a
         difference between the two heads can turn negative when the dominance swaps.
-    :cvar num_outputs: classes, labels or numbers to predict.
-    :cvar task: ``"single-label"``, ``"multilabel"`` or ``"regression"``.
+    :cvar num_outputs: classes, labels or numbers to predict; for ordinal targets one less than there are classes.
+    :cvar task: ``"single-label"``, ``"multilabel"``, ``"regression"`` or ``"ordinal"``.
     :cvar metric: the score by which models are compared; larger is better.
     :cvar encoders: for each modality the encoder used when none is asked for: its registered ``name`` and its options.
     :cvar class_names: the names of the classes or labels in the order of their numbers, where they have names.

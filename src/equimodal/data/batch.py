@@ -34,7 +34,8 @@ class Batch:
     """Inputs, targets, presence masks and sample numbers of one mini-batch.
 
     :param inputs: one entry per modality, its first dimension the batch. A modality without an entry is absent for the whole batch.
-    :param targets: ``[batch]`` class numbers (single-label), ``[batch, outputs]`` zeros and ones (multilabel) or numbers (regression).
+    :param targets: as the task has them: ``[batch]`` class numbers (single-label, ordinal), ``[batch, outputs]`` zeros and ones
+        (multilabel) or numbers (regression), ``[batch, *positions]`` class numbers (positions).
     :param present: for modalities that some samples lack, a boolean mask ``[batch]``; a modality without a mask is present in every sample.
     :param indices: ``[batch]`` numbers of the samples within their split, where the source of the batch knows them.
     """

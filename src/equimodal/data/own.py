@@ -65,7 +65,7 @@ class Own(PreparedDataset):
         # What other data sets state of their class is here known of the object alone.
         vars(self).update(
             modalities=tuple(part.name for part in self.parts),
-            num_outputs=len(self.targets.names),
+            num_outputs=len(self.targets.names) - (self.described.task == "ordinal"),  # a logit for each step between two classes
             task=self.described.task,
             metric=get_task(self.described.task).metric(self.described.metric),
             encoders={part.name: part.encoder() for part in self.parts},
@@ -83,7 +83,7 @@ class Own(PreparedDataset):
         lines = [
             f"{cls.name}: {cls.summary}",
             "  modalities  those of the description, two or more",
-            "  task        single-label, multilabel or regression",
+            "  task        single-label, multilabel, regression or ordinal",
             "  options     file='mydata.yaml', the description",
             *textwrap.wrap("licence     your data stay where they are; they are only read", 78, initial_indent="  "),
             "  example     equimodal train --dataset own --dataset.file mydata.yaml --out run",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from equimodal.data.batch import Batch
+from equimodal.data.batch import Batch, map_tensors
 from equimodal.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from equimodal.data.base import Splits
 
-__all__ = ["Samples", "as_samples", "fetched", "joined"]
+__all__ = ["Samples", "as_samples", "collate", "fetched", "joined"]
 
 _TOGETHER = 256  # samples read at once
 
@@ -34,7 +34,7 @@ class Samples(Dataset[Any]):
     (torch.Size([2, 4]), tensor([0, 1]))
 
     :param data: anything with ``len`` and a sample for every number: ``(inputs by modality, target)``, or with presence masks by
-        modality as a third.
+        modality as a third. A sample that lacks a modality leaves it out, or has a mask that says so.
     :param modality: the only modality to keep; all where not given.
     :raises InputError: for an object without length or numbers.
     """
@@ -68,7 +68,7 @@ class Samples(Dataset[Any]):
     def _alone(sample: Any, modality: str) -> tuple[Any, ...]:
         inputs, target, *present = _parts(sample, "samples")
         return (
-            {modality: inputs[modality]},
+            {name: value for name, value in inputs.items() if name == modality},
             target,
             *({name: mask for name, mask in part.items() if name == modality} for part in present),
         )
@@ -115,14 +115,56 @@ def fetched(data: Any, numbers: Sequence[int]) -> list[Any]:
     return list(samples)
 
 
+def collate(samples: Sequence[Any]) -> Batch:
+    """Join samples to a batch, as the ``collate_fn`` of a ``DataLoader``; a sample that lacks a modality just leaves it out.
+
+    What others have stands as zeros in its row, and a presence mask says that it is not there.
+
+    >>> batch = collate([({"image": torch.ones(2), "audio": torch.ones(3)}, 0), ({"image": torch.ones(2)}, 1)])
+    >>> batch.inputs["audio"].tolist(), batch.present
+    ([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], {'audio': tensor([ True, False])})
+
+    :param samples: ``(inputs by modality, target)``, or with presence masks by modality as a third.
+    :raises InputError: for samples that are no such pairs, or do not fit together.
+    """
+    return joined(samples, "samples")
+
+
 def joined(samples: Sequence[Any], what: str) -> Batch:
-    """Join samples to a batch.
+    """Join samples to a batch; see :func:`collate`.
 
     :param what: what they are, for messages.
     :raises InputError: for samples that are no pairs of inputs and target, or do not fit together.
     """
-    batch = _collated([_parts(sample, what) for sample in samples], what)
-    return Batch(dict(batch[0]), batch[1], dict(batch[2]) if len(batch) == 3 else {})
+    parts = [_parts(sample, what) for sample in samples]
+    if not parts:
+        raise InputError(f"{what}: there are none to join to a batch")
+    names = {frozenset(inputs) for inputs, *_ in parts}
+    masked = {frozenset(rest[0]) if rest else frozenset() for _, _, *rest in parts}
+    if len(names) > 1 or len(masked) > 1:
+        return _with_gaps(parts, what)
+    inputs, targets, *present = _collated(parts, what)
+    return Batch(dict(inputs), targets, dict(present[0]) if present else {})
+
+
+def _with_gaps(parts: list[tuple[Any, ...]], what: str) -> Batch:
+    """Join samples of which some leave modalities or masks out."""
+    size = len(parts)
+    given = [dict(rest[0]) if rest else {} for _, _, *rest in parts]
+    inputs: dict[str, Any] = {}
+    present: dict[str, Tensor] = {}
+    for name in dict.fromkeys(name for values, *_ in parts for name in values):
+        rows = torch.tensor([row for row in range(size) if name in parts[row][0]])
+        value = _collated([parts[row][0][name] for row in rows.tolist()], f"{what}: {name!r}")
+        inputs[name] = value if len(rows) == size else map_tensors(partial(_placed, rows=rows, size=size), value)
+        mask = torch.tensor([name in parts[row][0] and bool(given[row].get(name, True)) for row in range(size)])
+        if len(rows) < size or any(name in masks for masks in given):
+            present[name] = mask
+    return Batch(inputs, _collated([target for _, target, *_ in parts], f"{what}: the targets"), present)
+
+
+def _placed(values: Tensor, *, rows: Tensor, size: int) -> Tensor:
+    return values.new_zeros(size, *values.shape[1:]).index_copy(0, rows, values)
 
 
 def _parts(sample: Any, what: str) -> tuple[Any, ...]:
@@ -130,6 +172,9 @@ def _parts(sample: Any, what: str) -> tuple[Any, ...]:
     if isinstance(sample, Batch):
         return dict(sample.inputs), sample.targets, dict(sample.present)
     if isinstance(sample, (tuple, list)) and len(sample) in (2, 3) and isinstance(sample[0], Mapping):
+        nothing = next((name for name, value in sample[0].items() if value is None), None)
+        if nothing is not None:
+            raise InputError(f"{what}: {nothing!r} of one is None: leave out a modality that the sample lacks")
         return tuple(sample)
     hint = " (of a Hugging Face data set, from_hugging_face makes such samples)" if isinstance(sample, Mapping) else ""
     raise InputError(

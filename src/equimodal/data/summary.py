@@ -51,6 +51,8 @@ def summarise(dataset: Dataset, splits: Splits, manifest: Mapping[str, Any] | No
                 f"the {name} split of data set {dataset.name!r} is a {type(samples).__name__}: a summary is made of splits held as tensors"
                 " (equimodal.data.TensorSet), it can still be trained on"
             )
+    if dataset.task not in ("single-label", "multilabel", "regression", "ordinal"):
+        raise InputError(f"data set {dataset.name!r} has {dataset.task} targets, of which no summary is made; it can still be trained on")
     classes = _class_names(dataset, known)
     sources = known.get("sources") or {}
     return {
@@ -77,7 +79,8 @@ def _class_names(dataset: Dataset, manifest: Mapping[str, Any]) -> list[str]:
         return []
     facts = manifest.get("facts") or {}
     names = dataset.class_names or facts.get("class_names") or ()
-    return [str(name) for name in names] if len(names) == dataset.num_outputs else [str(number) for number in range(dataset.num_outputs)]
+    number = dataset.num_outputs + (dataset.task == "ordinal")  # which has an output for each step between two classes
+    return [str(name) for name in names] if len(names) == number else [str(one) for one in range(number)]
 
 
 def _counts(samples: TensorSet, task: str, classes: int) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def _samples(dataset: Dataset, training: TensorSet, classes: Sequence[str]) -> l
     for group, row in _chosen(training.targets, dataset.task, len(classes)):
         batch, stored, number = training[row[None]], training.stored(row), int(row)
         target = batch.targets[0]
-        if dataset.task == "single-label":
+        if dataset.task in ("single-label", "ordinal"):
             labels = [classes[int(target)]]
         elif dataset.task == "multilabel":
             labels = [name for name, held in zip(classes, target.tolist(), strict=True) if held]

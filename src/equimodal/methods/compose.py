@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from equimodal._configurable import construct
 from equimodal.errors import InputError
+from equimodal.methods import methods
 from equimodal.methods.base import Criterion, EpochContext, Method, Step
 from equimodal.tasks import single_label_loss
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from equimodal.groups import ParameterRegistry
     from equimodal.nn.prediction import Prediction, Routes
 
-__all__ = ["Composition"]
+__all__ = ["Composition", "as_method"]
 
 
 class Composition(Method):
@@ -196,6 +198,25 @@ class Composition(Method):
             raise InputError(f"the state is of {' + '.join(map(str, state)) or 'no method'}, this composition of {' + '.join(own)}")
         for method in self.methods:
             method.load_state_dict(state[method.name])
+
+
+def as_method(method: Any) -> Method:
+    """Return a method from whatever names one.
+
+    >>> as_method("miles+vanilla").name
+    'miles+vanilla'
+
+    :param method: a method, the name of one with its default hyper-parameters, or several of either, in a list or joined by ``+``.
+    :raises InputError: for an unknown name, anything else, and methods that do not go together.
+    """
+    if isinstance(method, str):
+        method = method.split("+")
+    parts = list(method) if isinstance(method, (list, tuple)) else [method]
+    made = [construct(methods.get(part), {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
+    for part in made:
+        if not isinstance(part, Method):
+            raise InputError(f"method = {part!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
+    return made[0] if len(made) == 1 else Composition(made)
 
 
 def _deciders(methods: Sequence[Method]) -> dict[str, Method]:

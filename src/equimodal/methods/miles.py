@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from equimodal.methods.space import Distribution
 
-__all__ = ["MILES", "MILESMethod", "MILESRule", "UncertainGapWarning", "sampling_error", "slower"]
+__all__ = ["MILES", "MILESMethod", "MILESRule", "UncertainGapWarning", "sampling_error", "sampling_errors", "slower"]
 
 
 class UncertainGapWarning(UserWarning):
@@ -288,6 +288,9 @@ class MILES:
         head belongs to its group. More than two modalities: every pair runs Algorithm 1 and a modality takes the smallest multiplier of its
         pairs. With decoupled weight decay (AdamW) the decay is scaled along with the rate.
     """
+
+    # Accelerate gives back untouched what says this; it would wrap a scheduler of its own otherwise, and step it once per process.
+    _is_accelerate_prepared: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -263,10 +263,12 @@ class MSES(Method):
 
     def epoch_end(self, context: EpochContext) -> None:
         """Stop the parts whose validation loss no longer falls; ask for the end an epoch after all have stopped."""
-        if "val" not in context.losses:
-            raise InputError("MSES watches validation losses: give EpochContext(epoch, losses={'val': {'multimodal': ..., ...}})")
+        try:
+            losses = context.losses["val"]
+        except KeyError:
+            raise InputError("MSES watches validation losses: give EpochContext(epoch, losses={'val': {'multimodal': ..., ...}})") from None
         finished = self.rule.finished
-        decision = self.rule.step(context.losses["val"])
+        decision = self.rule.step(losses)
         for part in decision.improved:
             self._best[part] = self._snapshot(part)
         for part in decision.stopped:

@@ -11,19 +11,24 @@ Everything here needs torch alone; :class:`TransformersBackbone` imports transfo
 """
 
 from equimodal.nn.encoders import MLP, ResNet, SequenceEncoder, Sequences, TextEncoder, TransformersBackbone, make_encoder
-from equimodal.nn.fusion import Additive, Concat, Fusion, Late, Sum, make_fusion
+from equimodal.nn.fusion import Additive, Attention, Concat, FiLM, Fusion, Gated, Late, Sum, make_fusion
 from equimodal.nn.joint import JointFusion
 from equimodal.nn.prediction import Prediction, Routes, Transform
+from equimodal.nn.probing import ProbedModel, probe
 from equimodal.nn.unimodal import UnimodalModel
 
 __all__ = [
     "MLP",
     "Additive",
+    "Attention",
     "Concat",
+    "FiLM",
     "Fusion",
+    "Gated",
     "JointFusion",
     "Late",
     "Prediction",
+    "ProbedModel",
     "ResNet",
     "Routes",
     "SequenceEncoder",
@@ -35,4 +40,5 @@ __all__ = [
     "UnimodalModel",
     "make_encoder",
     "make_fusion",
+    "probe",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from equimodal.data.batch import map_tensors
 from equimodal.errors import InputError
+from equimodal.nn._heads import floating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,23 +82,24 @@ def check_masks(present: Mapping[str, Tensor], modalities: Iterable[str], batch:
             raise InputError(f"the presence mask of {modality!r} has shape {list(mask.shape)}: it must be [batch] = [{batch}]")
 
 
-def zero_feature(head: nn.Linear, batch: int) -> Tensor:
-    """Return the feature ``[batch, features]`` of an absent modality, as its head would see it."""
-    return head.weight.new_zeros(batch, head.in_features)
+def zero_feature(head: nn.Module, size: int, batch: int) -> Tensor:
+    """Return the feature ``[batch, features]`` of an absent modality, of the type and on the device of its head."""
+    like = head.weight if isinstance(head, nn.Linear) else floating(head)
+    return torch.zeros(batch, size) if like is None else like.new_zeros(batch, size)
 
 
-def encode_present(encoder: nn.Module, head: nn.Linear, value: Any, mask: Tensor | None, batch: int, modality: str) -> Tensor:
+def encode_present(encoder: nn.Module, head: nn.Module, size: int, value: Any, mask: Tensor | None, batch: int, modality: str) -> Tensor:
     """Encode the samples that have the modality; the others get a zero feature and never reach the encoder.
 
-    :param head: the modality's head, which tells the size, type and device of a zero feature.
+    :param head: the modality's head, which tells the type and device of a zero feature.
+    :param size: the size of the feature.
     :param mask: boolean ``[batch]``, or nothing where every sample has the modality. Reading it synchronises with the device that holds it.
     """
-    size = head.in_features
     rows = None if mask is None else mask.nonzero().squeeze(1)
     if rows is None or len(rows) == batch:
         return as_feature(encoder(value), batch, size, modality)
     if len(rows) == 0:
-        return zero_feature(head, batch)
+        return zero_feature(head, size, batch)
     some = encoder(map_tensors(lambda tensor: tensor.index_select(0, rows.to(tensor.device)), value))
     feature = as_feature(some, len(rows), size, modality)
     everyone: Tensor = feature.new_zeros(batch, size).index_copy(0, rows.to(feature.device), feature)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from equimodal.errors import InputError, nearest
 from equimodal.nn._checks import known_modalities, modality_names, positive_integer, samples
 from equimodal.nn._encoding import Projected, check_masks, encode_present, read_feature_size, zero_feature
+from equimodal.nn._heads import classified, make_heads
+from equimodal.nn._predicting import from_what_is_there
 from equimodal.nn.fusion import fusion_class, sliceable
 from equimodal.nn.prediction import Prediction, Routes
 from equimodal.nn.unimodal import UnimodalModel
@@ -25,7 +26,8 @@ __all__ = ["JointFusion"]
 class JointFusion(nn.Module):
     """A multimodal network: ``z_m = encoder_m(x_m)``, multimodal logits from the fusion of all ``z_m``, unimodal ones ``y_m = h_m(z_m)``.
 
-    Every ``h_m`` is one linear layer. With ``fusion="concat"`` or ``"sum"`` this is the model of MILES (Eq. 1-3).
+    Every ``h_m`` is one linear layer, unless ``heads`` says otherwise. With ``fusion="concat"`` or ``"sum"`` this is the model of MILES
+    (Eq. 1-3).
 
     >>> import torch
     >>> from equimodal.nn import MLP, ResNet
@@ -48,13 +50,16 @@ class JointFusion(nn.Module):
         (or ``[batch, features, 1, 1]``). The names are Python identifiers, other than ``multimodal``; there are at least two.
     :param num_outputs: how many classes, labels or values to predict.
     :param fusion: ``"concat"`` (:class:`~equimodal.nn.fusion.Concat`), ``"sum"`` (:class:`~equimodal.nn.fusion.Sum`), ``"additive"``
-        (:class:`~equimodal.nn.fusion.Additive`), ``"late"`` (:class:`~equimodal.nn.fusion.Late`), or any module that takes the features
-        of all modalities as a dictionary and returns ``[batch, num_outputs]``; one with an attribute ``of_heads = True`` is given the
-        logits of the heads instead. For ``"sum"``, an encoder whose size differs from the smallest is followed by a linear projection
-        to that size, which then belongs to the encoder.
+        (:class:`~equimodal.nn.fusion.Additive`), ``"late"`` (:class:`~equimodal.nn.fusion.Late`), ``"gated"``
+        (:class:`~equimodal.nn.fusion.Gated`), ``"film"`` (:class:`~equimodal.nn.fusion.FiLM`), ``"attention"``
+        (:class:`~equimodal.nn.fusion.Attention`), or any module that takes the features of all modalities as a dictionary and returns
+        ``[batch, num_outputs]``; one with an attribute ``of_heads = True`` is given the logits of the heads instead. For ``"sum"``,
+        an encoder whose size differs from the smallest is followed by a linear projection to that size, which then belongs to the encoder.
     :param feature_sizes: the feature sizes of encoders that do not state theirs. A stated one is read from ``out_features``,
         ``num_features``, ``config.hidden_size`` or the last of ``config.hidden_sizes``, in this order; a given one comes before it.
-    :raises InputError: for a name that cannot name a modality, an unknown fusion, or a feature size that is neither stated nor given.
+    :param heads: by modality, a module from its feature to ``[batch, num_outputs]``, where a linear layer will not do.
+    :raises InputError: for a name that cannot name a modality, an unknown fusion, a feature size that is neither stated nor given, or a
+        head that is no module.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class JointFusion(nn.Module):
         fusion: str | nn.Module = "concat",
         *,
         feature_sizes: Mapping[str, int] | None = None,
+        heads: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         encoders = dict(encoders.items())
@@ -78,7 +84,7 @@ class JointFusion(nn.Module):
         elif not isinstance(fusion, nn.Module):
             raise InputError(f"fusion is {fusion!r}: give a name or a module")
         self.encoders = nn.ModuleDict(encoders)
-        self.heads = nn.ModuleDict({modality: nn.Linear(size, self.num_outputs) for modality, size in self.feature_sizes.items()})
+        self.heads = nn.ModuleDict(make_heads(self.feature_sizes, self.num_outputs, heads or {}))
         self.fusion = fusion
 
     def _equalize(self, encoders: dict[str, nn.Module]) -> None:
@@ -110,11 +116,11 @@ class JointFusion(nn.Module):
         check_masks(masks, inputs, batch)
         features = {}
         for modality in self.modalities:
-            head = self._head(modality)
+            head, size = self.heads[modality], self.feature_sizes[modality]
             features[modality] = (
-                encode_present(self.encoders[modality], head, inputs[modality], masks.get(modality), batch, modality)
+                encode_present(self.encoders[modality], head, size, inputs[modality], masks.get(modality), batch, modality)
                 if modality in inputs
-                else zero_feature(head, batch)
+                else zero_feature(head, size, batch)
             )
         return features
 
@@ -176,10 +182,14 @@ class JointFusion(nn.Module):
         """Return the logits ``[batch, outputs]`` of the head of every modality that is given.
 
         :param features: by modality ``[batch, features]``.
-        :raises InputError: for an unknown modality.
+        :raises InputError: for an unknown modality, or a head that returns another shape.
         """
         known_modalities(features, self.modalities, "the features for the heads")
-        return {modality: self.heads[modality](features[modality]) for modality in self.modalities if modality in features}
+        return {
+            modality: classified(self.heads[modality], features[modality], self.num_outputs, modality)
+            for modality in self.modalities
+            if modality in features
+        }
 
     def forward(
         self, inputs: Mapping[str, Any], present: Mapping[str, Tensor] | None = None, transform: Transform | None = None
@@ -216,18 +226,7 @@ class JointFusion(nn.Module):
         :param present: as for :meth:`encode`.
         :raises InputError: for a sample without any modality, and as :meth:`encode` does.
         """
-        prediction: Prediction = self(inputs, present)
-        logits = prediction.multimodal
-        if len(inputs) == len(self.modalities) and not prediction.present:
-            return logits
-        everywhere = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-        masks = torch.stack([prediction.present.get(modality, everywhere).to(logits.device) for modality in prediction.unimodal], dim=1)
-        count = masks.sum(dim=1)
-        if not count.all():
-            raise InputError(f"sample {int((count == 0).nonzero()[0])} of the batch has no modality at all: leave it out")
-        heads = torch.stack(list(prediction.unimodal.values()), dim=1)
-        mean = torch.where(masks.unsqueeze(2), heads, 0).sum(dim=1) / count.unsqueeze(1)
-        return torch.where((count == len(self.modalities)).unsqueeze(1), logits, mean)
+        return from_what_is_there(self(inputs, present), self.modalities)
 
     def modality_modules(self) -> dict[str, dict[str, nn.Module]]:
         """Return the modules that belong to each modality, by role; what is left over, nothing for ``"late"``, belongs to the fusion."""
@@ -240,10 +239,9 @@ class JointFusion(nn.Module):
         """
         if modality not in self.modalities:
             raise InputError(f"unknown modality {modality!r}: {nearest(modality, self.modalities)}")
-        return UnimodalModel(modality, self.encoders[modality], self._head(modality))
-
-    def _head(self, modality: str) -> nn.Linear:
-        return cast("nn.Linear", self.heads[modality])
+        return UnimodalModel(
+            modality, self.encoders[modality], self.heads[modality], feature_size=self.feature_sizes[modality], num_outputs=self.num_outputs
+        )
 
 
 def _feature_sizes(encoders: Mapping[str, nn.Module], given: Mapping[str, int]) -> dict[str, int]:

@@ -11,7 +11,8 @@ from torch import Tensor
 __all__ = ["Prediction", "Routes", "Transform"]
 
 
-@dataclass(frozen=True, eq=False)
+# Not frozen: Lightning and Fabric rebuild what a model returns field by field, and refuse frozen classes.
+@dataclass(eq=False)
 class Prediction:
     """The logits of the fusion and of every modality's own head, from one forward pass.
 

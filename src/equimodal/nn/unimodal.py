@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from equimodal.errors import InputError
-from equimodal.nn._checks import samples
+from equimodal.nn._checks import positive_integer, samples
 from equimodal.nn._encoding import check_masks, encode_present
 from equimodal.nn.prediction import Prediction, Routes
 
@@ -33,15 +33,24 @@ class UnimodalModel(nn.Module):
 
     :param modality: its name.
     :param encoder: returns ``[batch, features]``.
-    :param head: the linear layer from the feature to the outputs.
+    :param head: from the feature to the outputs ``[batch, outputs]``.
+    :param feature_size: the size of the feature; by default what the head, a linear layer, is made for.
+    :param num_outputs: how many outputs the head has; by default likewise.
+    :raises InputError: for a head that states neither size, and none given.
     """
 
-    def __init__(self, modality: str, encoder: nn.Module, head: nn.Linear) -> None:
+    def __init__(
+        self, modality: str, encoder: nn.Module, head: nn.Module, *, feature_size: int | None = None, num_outputs: int | None = None
+    ) -> None:
         super().__init__()
         self.modality = modality
         self.modalities = (modality,)
-        self.num_outputs = head.out_features
-        self.feature_sizes = {modality: head.in_features}
+        size = feature_size or getattr(head, "in_features", None)
+        outputs = num_outputs or getattr(head, "out_features", None)
+        if size is None or outputs is None:
+            raise InputError(f"the head of {modality!r}, a {type(head).__name__}, states no sizes: give feature_size and num_outputs")
+        self.num_outputs = positive_integer(outputs, "num_outputs")
+        self.feature_sizes = {modality: positive_integer(size, f"the feature size of {modality!r}")}
         self.encoder = encoder
         self.head = head
 
@@ -55,7 +64,8 @@ class UnimodalModel(nn.Module):
         value, masks = inputs[self.modality], present or {}
         batch = samples({self.modality: value})
         check_masks(masks, self.modalities, batch)
-        return {self.modality: encode_present(self.encoder, self.head, value, masks.get(self.modality), batch, self.modality)}
+        size = self.feature_sizes[self.modality]
+        return {self.modality: encode_present(self.encoder, self.head, size, value, masks.get(self.modality), batch, self.modality)}
 
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the head's logits ``[batch, outputs]``.

@@ -68,7 +68,8 @@ def _summary(facts: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
     total = sum(split["samples"] for split in splits.values())
     names = [clean(modality["name"]) for modality in facts["modalities"]]
     count = _NUMBERS[len(names)] if len(names) < len(_NUMBERS) else str(len(names))
-    of = {"single-label": f" of {len(facts['classes'])} classes", "multilabel": f" with {len(facts['classes'])} labels"}.get(
+    number = len(facts["classes"])
+    of = {"single-label": f" of {number} classes", "ordinal": f" of {number} ordered classes", "multilabel": f" with {number} labels"}.get(
         facts["task"], ""
     )
     kinds = f"{count} modalities, {listing(names)}" if len(names) > 1 else f"one modality, {names[0]}"
@@ -142,7 +143,7 @@ def _sample(sample: Mapping[str, Any], task: str) -> dict[str, Any]:
     drawings = [
         _drawing(clean(name), value, sample["number"], listing(labels) if labels else "nothing") for name, value in sample["values"].items()
     ]
-    return {"number": f"{sample['number']:,}", "labels": [] if task == "single-label" else labels, "drawings": drawings}
+    return {"number": f"{sample['number']:,}", "labels": [] if task in ("single-label", "ordinal") else labels, "drawings": drawings}
 
 
 def _drawing(modality: str, value: Mapping[str, Any] | None, number: int, label: str) -> dict[str, Any]:

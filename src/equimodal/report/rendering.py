@@ -8,7 +8,7 @@ from typing import Any
 
 from equimodal.errors import require
 
-__all__ = ["rendered"]
+__all__ = ["rendered", "template_file"]
 
 
 def rendered(template: str, content: Mapping[str, Any]) -> str:
@@ -22,8 +22,9 @@ def rendered(template: str, content: Mapping[str, Any]) -> str:
     environment = jinja.Environment(
         autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return str(environment.from_string(_file(template)).render({**content, "style": _file("style.css")}))
+    return str(environment.from_string(template_file(template)).render({**content, "style": template_file("style.css")}))
 
 
-def _file(name: str) -> str:
+def template_file(name: str) -> str:
+    """Return a file that lies among the templates as it is, such as a script."""
     return resources.files("equimodal.report").joinpath("templates", name).read_text(encoding="utf-8")

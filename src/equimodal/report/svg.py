@@ -47,7 +47,7 @@ def figure_to_svg(figure: Figure, title: str, description: str = "", *, identifi
     Black becomes ``currentColor`` and the background stays transparent, so that the figure follows a light or a dark page. The element
     has ``role="img"`` with the title and the description as its name and text for screen readers.
 
-    :param figure: a matplotlib figure, such as those of :mod:`equimodal.report.figures`.
+    :param figure: a matplotlib figure, such as those of ``equimodal.report.figures``.
     :param title: what the figure shows, in a few words.
     :param description: what can be seen in it, for those who do not see it.
     :param identifier: the prefix of all identifiers inside, unique in a page; by default derived from the content.

@@ -98,13 +98,13 @@ def _head(run: RunRecord) -> str:
 class SeriesRecord:
     """Trials that belong together.
 
-    ========== ==============================================================================================================
+    =========== =============================================================================================================
     ``search``  the random configurations of one row; ``trials[i].number`` is the trial number that rows share draws by
     ``final``   the selected configuration: trial 0 once more with the seed of the search, now with the test split (the paper's
                 reading), the others with fresh seeds
     ``sweep``   the selected configuration with one option varied (Tables IV and V); ``trials[i].params`` has the option's value
     ``example`` one run with given hyper-parameters (Figure 2)
-    ========== ==============================================================================================================
+    =========== =============================================================================================================
 
     :param name: its name in the study, such as ``"avdigits/concat/miles"``, ``"avdigits/alone/audio"``; unique.
     :param kind: see above.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -63,6 +63,7 @@ def make_source(
     device: torch.device,
     seed: int,
     augment: Augmentations | None = None,
+    modalities: Sequence[str] = (),
 ) -> Source:
     """Return a source for a :class:`equimodal.data.TensorSet`, a torch ``Dataset`` of ``(inputs, target)``, or any iterable of batches.
 
@@ -72,6 +73,8 @@ def make_source(
     :param check: looks at the targets.
     :param batch_size: samples per batch over all processes; a loader brings its own.
     :param augment: random changes of the samples of :meth:`Source.epoch`, by modality.
+    :param modalities: what the model sees. A batch of a data set in which no sample has one of them still has an entry for it, and a mask
+        that says so: a model of that modality alone needs it.
     :raises InputError: for an empty split, an object that yields no batches, or a loader that is to be augmented.
     """
     if length(data) == 0:
@@ -91,7 +94,9 @@ def make_source(
         return _LoaderSource(data, name, check, device, seed)
     if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and not isinstance(data, (list, tuple, Mapping))):
         if not isinstance(data, IterableDataset) and length(data) is not None:
-            return _DatasetSource(data, name, check, batch_size, device, seed, augment)
+            source = _DatasetSource(data, name, check, batch_size, device, seed, augment)
+            source.modalities = tuple(modalities)
+            return source
     elif isinstance(data, Iterable) and not isinstance(data, Mapping):
         return _LoaderSource(data, name, check, device, seed)
     raise InputError(f"the {name} split is a {type(data).__name__}: give a TensorSet, a torch Dataset of (inputs, target), or a DataLoader")
@@ -127,6 +132,7 @@ class _IndexedSource(Source):
         self.augment = augment or {}
         self.samples = len(data)
         self.index_device = torch.device("cpu")
+        self._blanks: dict[str, Any] = {}
 
     def select(self, which: Tensor | slice) -> Batch:
         """Return the samples of these numbers as a batch."""
@@ -198,11 +204,38 @@ def _free_memory(device: torch.device) -> int | None:
 
 
 class _DatasetSource(_IndexedSource):
+    modalities: tuple[str, ...] = ()
+
     def select(self, which: Tensor | slice) -> Batch:
         numbers = range(len(self.data))[which] if isinstance(which, slice) else which.tolist()
         samples = fetched(self.data, list(numbers))
         batch = as_batch(joined(samples, f"samples of the {self.name} split"), self.name, self.check)
-        return dataclasses.replace(batch, indices=torch.as_tensor(list(numbers))).to(self.device)
+        batch = dataclasses.replace(batch, indices=torch.as_tensor(list(numbers)))
+        for modality in self.modalities:
+            if modality not in batch.inputs:
+                batch = self._without(batch, modality)
+        return batch.to(self.device)
+
+    def _without(self, batch: Batch, modality: str) -> Batch:
+        """Return a batch with zeros for a modality that none of its samples has."""
+        blank = self._blank(modality)
+        if blank is None:
+            return batch
+        rows = map_tensors(lambda tensor: tensor.expand(len(batch), *tensor.shape[1:]), blank)
+        nowhere = torch.zeros(len(batch), dtype=torch.bool)
+        return dataclasses.replace(batch, inputs={**batch.inputs, modality: rows}, present={**batch.present, modality: nowhere})
+
+    def _blank(self, modality: str) -> Any:
+        """Return zeros like the first sample that has a modality, so that nothing depends on what was read before."""
+        if modality not in self._blanks:
+            found = None
+            for number in range(len(self.data)):
+                one = joined(fetched(self.data, [number]), f"samples of the {self.name} split")
+                if modality in one.inputs:
+                    found = map_tensors(torch.zeros_like, one.inputs[modality])
+                    break
+            self._blanks[modality] = found
+        return self._blanks[modality]
 
 
 class _LoaderSource(Source):

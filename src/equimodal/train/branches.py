@@ -17,7 +17,7 @@ from equimodal.errors import TrainingDiverged
 from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Branch, EpochContext, Method
 from equimodal.scores import MULTIMODAL
-from equimodal.tasks import get_task
+from equimodal.tasks import Task, get_task
 from equimodal.train.batches import make_source
 from equimodal.train.epoch import every_step, heads_of, parallel, step_scheduler, train_epoch
 from equimodal.train.evaluate import evaluate
@@ -67,7 +67,7 @@ class Branches:
         make_scheduler: Callable[[Optimizer], Any] | None = None,
         scheduler_interval: str = "epoch",
         batch_size: int = 64,
-        task: str = "single-label",
+        task: str | Task = "single-label",
         seed: int = 0,
         accumulate: int = 1,
         clip: float | None = None,
@@ -121,9 +121,9 @@ class Branches:
         model = method.build(model, self.task.loss).to(self.device)
         optimizer = self._optimizer(memo)
         scheduler = self._scheduler(optimizer)
-        heads, metrics = (MULTIMODAL, *heads_of(model)), self.task.metrics[:1]
+        heads, metrics = (MULTIMODAL, *heads_of(model)), ()  # losses alone are asked for
         check = functools.partial(self.task.check, outputs=getattr(model, "num_outputs", None))
-        make = functools.partial(make_source, check=check, batch_size=self.batch_size, device=self.device, seed=seed)
+        make = functools.partial(make_source, check=check, batch_size=self.batch_size, device=self.device, seed=seed, modalities=heads[1:])
         source, watched = make(train, "branch's training", augment=self.augment), {name: make(data, name) for name, data in watch.items()}
 
         def losses() -> dict[str, dict[str, float]]:

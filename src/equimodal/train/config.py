@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from equimodal.data import Dataset
     from equimodal.data.base import Splits
 
-__all__ = ["DEFAULTS", "check", "load_data", "resolve", "train"]
+__all__ = ["DEFAULTS", "check", "load_data", "make_model", "resolve", "train"]
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": {"name": "digits-av"},
@@ -247,7 +247,7 @@ def train(
     """
     config = resolve(config)
     dataset, splits = data if data is not None else load_data(config, data_dir)
-    model = _make_model(config, dataset)
+    model = make_model(config, dataset.num_outputs)
     _rehearse(config, model, dataset, splits)
     scheduler, interval = scheduler_factory(config)
     passed = {key: config[key] for key in ("epochs", "batch_size", "metric", "seed", "accumulate", "clip", "device", "threads", "stop")}
@@ -281,7 +281,7 @@ def check(config: Mapping[str, Any], data: tuple[Dataset, Splits], *, test: bool
     """
     config = resolve(config)
     dataset, splits = data
-    model, method, task = _make_model(config, dataset), made_method(config), get_task(dataset.task)
+    model, method, task = make_model(config, dataset.num_outputs), made_method(config), get_task(dataset.task)
     task.metric(config["metric"])
     given = {"train": splits.train, "val": splits.val, **({"test": splits.test} if test else {})}
     for name, split in given.items():
@@ -299,12 +299,16 @@ def check(config: Mapping[str, Any], data: tuple[Dataset, Splits], *, test: bool
         method.detach()
 
 
-def _make_model(config: Mapping[str, Any], dataset: Dataset) -> JointFusion:
+def make_model(config: Mapping[str, Any], num_outputs: int) -> JointFusion:
+    """Return the model of a resolved configuration with its initial weights; torch's random state stays as it was.
+
+    :param num_outputs: how many classes, labels or values the data set has.
+    """
     with torch.random.fork_rng([]):
         # Weights are drawn on the CPU, so that they are the same on every device.
         torch.manual_seed(derived_seed(config["seed"], "weights"))
         encoders = {modality: make_encoder(spec) for modality, spec in config["model"]["encoders"].items()}
-        return JointFusion(encoders, dataset.num_outputs, config["model"]["fusion"])
+        return JointFusion(encoders, num_outputs, config["model"]["fusion"])
 
 
 def _groups(config: Mapping[str, Any]) -> dict[str, Any]:

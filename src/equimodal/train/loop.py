@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,15 +18,13 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from equimodal import processes
-from equimodal._configurable import construct
 from equimodal.data.augment import make_augmentations
 from equimodal.errors import InputError, UnusableRun, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
-from equimodal.methods import Method, methods
 from equimodal.methods.base import EpochContext
-from equimodal.methods.compose import Composition
+from equimodal.methods.compose import as_method
 from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
-from equimodal.tasks import get_task
+from equimodal.tasks import Task, get_task
 from equimodal.train.batches import Source, length, make_source
 from equimodal.train.branches import Branches
 from equimodal.train.describe import describe
@@ -37,6 +35,9 @@ from equimodal.train.scoring import Scorer
 from equimodal.train.seeds import derived_seed
 from equimodal.train.setting import deterministic, the_device
 from equimodal.train.step import TrainingStep
+
+if TYPE_CHECKING:
+    from equimodal.methods import Method
 
 __all__ = ["Run", "fit"]
 
@@ -113,8 +114,8 @@ def fit(
     scheduler_interval: str = "epoch",
     groups: Mapping[str, Any] | None = None,
     batch_size: int = 64,
-    task: str = "single-label",
-    metric: str | None = None,
+    task: str | Task = "single-label",
+    metric: Any = None,
     seed: int = 0,
     accumulate: int = 1,
     clip: float | None = None,
@@ -158,8 +159,11 @@ def fit(
     :param scheduler_interval: step the scheduler every ``"epoch"`` or every optimizer ``"step"``.
     :param groups: ``overrides`` and ``no_decay`` for :func:`equimodal.modality_groups`.
     :param batch_size: samples per forward pass, over all processes.
-    :param task: ``"single-label"``, ``"multilabel"`` or ``"regression"``.
-    :param metric: the score that rules and selection use; by default the task's first (accuracy, micro F1, R²).
+    :param task: what targets look like: ``"single-label"``, ``"multilabel"``, ``"regression"``, ``"ordinal"``, ``"positions"`` (a class per
+        token or pixel), or an :class:`equimodal.tasks.Task`.
+    :param metric: the score that rules and selection use, larger when better: the name of one of the task's, a function of
+        ``(logits, targets)``, a ``torchmetrics.Metric``, or a pair of a name and one of these; by default the task's first (accuracy,
+        micro F1, R²). A run's description holds its name alone.
     :param seed: root of the seeds for order and noise; the caller's global random state is left as it was. Weights are the caller's.
     :param accumulate: batches per optimizer step.
     :param clip: the largest norm of the gradient.
@@ -177,9 +181,8 @@ def fit(
     :raises TrainingDiverged: when a training or validation loss is NaN or infinite; the last good checkpoint stays.
     """
     _check_arguments(epochs, batch_size, accumulate, clip, stop, scheduler, scheduler_interval, autocast)
-    method = _the_method(method)
-    kind = get_task(task)
-    metric = kind.metric(metric)
+    method = as_method(method)
+    kind, metric = get_task(task).scored_by(metric)
     device = the_device(device)
     changes = make_augmentations(augment or {}, tuple(modality_modules(model)))
     given = {"train": train, "val": val, **({} if test is None else {"test": test})}
@@ -190,7 +193,7 @@ def fit(
         splits = {name: method.training_data(data) if name == "train" else data for name, data in given.items()}
         heads = (MULTIMODAL, *heads_of(model))
         check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
-        make = functools.partial(make_source, check=check, batch_size=batch_size, device=device, seed=seed)
+        make = functools.partial(make_source, check=check, batch_size=batch_size, device=device, seed=seed, modalities=heads[1:])
         sources = {name: make(data, name, augment=changes if name == "train" else None) for name, data in splits.items()}
         method.check(_sample_counts(sources, train))
         state = _State(model, _make_optimizer(model, optimizer, groups or {}), None, method)
@@ -205,7 +208,7 @@ def fit(
             make_scheduler=scheduler,
             scheduler_interval=scheduler_interval,
             batch_size=batch_size,
-            task=task,
+            task=kind,
             seed=seed,
             accumulate=accumulate,
             clip=clip,
@@ -214,7 +217,7 @@ def fit(
             augment=changes,
         )
         if config is None:
-            settings = {"scheduler_interval": scheduler_interval, "task": task, "metric": metric, "seed": seed, "clip": clip}
+            settings = {"scheduler_interval": scheduler_interval, "task": kind.name, "metric": metric, "seed": seed, "clip": clip}
             counts = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "stop": stop}
             settings |= {**counts, "autocast": autocast, "device": device.type, "augment": changes}
             config = _described(state, method, splits, settings, whole=out is not None)
@@ -276,17 +279,6 @@ def _sample_counts(sources: Mapping[str, Source], train: Any) -> dict[str, int]:
     if counts["train"] is not None:
         counts["train"] = length(train.dataset if isinstance(train, DataLoader) else train)
     return {name: count for name, count in counts.items() if count is not None}
-
-
-def _the_method(method: Any) -> Method:
-    if isinstance(method, str):
-        method = method.split("+")
-    parts = list(method) if isinstance(method, (list, tuple)) else [method]
-    made = [construct(methods.get(part), {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
-    for part in made:
-        if not isinstance(part, Method):
-            raise InputError(f"method = {part!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
-    return made[0] if len(made) == 1 else Composition(made)
 
 
 def _note_best(state: _State, context: EpochContext, folder: RunFolder | None) -> None:

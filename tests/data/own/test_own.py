@@ -12,6 +12,7 @@ from equimodal.data import datasets
 from equimodal.data.own import Own
 from equimodal.errors import InputError
 from equimodal.nn.encoders.sequence import Sequences
+from equimodal.train.config import train
 
 from .own_files import DESCRIPTION, LABELS, rows, track, write_set, write_table
 
@@ -220,6 +221,25 @@ def test_numbers_to_predict(folder):
     own = described(folder, DESCRIPTION + "task: regression\ntarget: [valence, arousal]\n")
     assert (own.num_outputs, own.metric) == (2, "r2")
     torch.testing.assert_close(own.load().train.targets[3], torch.tensor([0.3, -3.0]))
+
+
+def test_ordered_classes_have_an_output_for_each_step_between_two(folder):
+    own = described(folder, DESCRIPTION + "task: ordinal\nclasses: [owl, dog, cat]\nmetric: quadratic_weighted_kappa\n")
+    assert (own.num_outputs, own.metric, own.class_names) == (2, "quadratic_weighted_kappa", ("owl", "dog", "cat"))
+    assert own.load().train.targets[:3].tolist() == [2, 1, 0]
+    write_table(folder, [{**row, "label": [10, 9, 2][k % 3]} for k, row in enumerate(rows())])
+    own = described(folder, DESCRIPTION + "task: ordinal\n")
+    assert (own.num_outputs, own.metric, own.class_names) == (2, "accuracy", ("2", "9", "10"))
+
+
+def test_ordered_classes_train_from_a_configuration(folder):
+    write_table(folder, [{**row, "label": k % 3} for k, row in enumerate(rows())])
+    own = described(folder, DESCRIPTION + "task: ordinal\n")
+    done = train(
+        {"dataset": {"name": "own", "file": own.file}, "epochs": 1, "model": {"fusion": "sum"}, "metric": "linear_weighted_agreement"}
+    )
+    assert done.model.num_outputs == 2
+    assert 0 <= done.result["scores"]["test"]["audio"] <= 1
 
 
 def test_classes_are_numbered_in_their_order(folder):

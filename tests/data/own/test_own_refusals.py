@@ -128,6 +128,17 @@ TABLES = {
         "task: regression\n",
         "samples.csv, line 2: column 'label' holds 'cat': a finite number is needed",
     ),
+    "classes without an order": (
+        {},
+        "task: ordinal\n",
+        "my.yaml, line 7: ordinal classes that are no whole numbers, such as 'cat', have no order of their own: list them under 'classes'",
+    ),
+    "two columns of ordered classes": (
+        {},
+        "task: ordinal\ntarget: [speaker, label]\n",
+        "my.yaml, line 8: target names 2 columns: ordinal takes one",
+    ),
+    "a class per position": ({}, "task: positions\n", "my.yaml, line 7: task = 'positions': known: multilabel, ordinal, regression"),
     "another separator": (
         {"label": {4: "cat|dog"}},
         "task: multilabel\n",

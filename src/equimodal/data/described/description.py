@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 
 from equimodal.data.reading.originals import read_bytes
 from equimodal.errors import InputError, nearest, require
-from equimodal.tasks import TASKS, get_task
+from equimodal.tasks import get_task
 
 __all__ = ["KINDS", "SPLITS", "Described", "Description", "read_description"]
 
 KINDS = ("vector", "sequence", "picture", "tokens", "tensor")
 SPLITS = ("train", "val", "test")
+_TASKS = ("single-label", "multilabel", "regression", "ordinal")
 _TOP = ("table", "folder", "id", "target", "task", "classes", "separator", "split", "splits", "seed", "disjoint", "metric", "modalities")
 _MODALITY = (
     "file",
@@ -273,21 +274,22 @@ class _Reader:
         return plain
 
     def _consistent(self, top: Any, found: Description) -> None:
-        if found.task not in TASKS:
-            self._refuse(top, "task", f"task = {found.task!r}: {nearest(found.task, TASKS)}")
+        if found.task not in _TASKS:
+            self._refuse(top, "task", f"task = {found.task!r}: {nearest(found.task, _TASKS)}")
         try:
             get_task(found.task).metric(found.metric)
         except InputError as error:
             self._refuse(top, "metric", str(error))
         if found.split is not None and found.splits is not None:
             self._refuse(top, "splits", "split names a column and splits gives proportions: leave one of them out")
-        if found.task == "single-label" and len(found.target) > 1:
+        one_class = found.task in ("single-label", "ordinal")
+        if one_class and len(found.target) > 1:
             self._refuse(
-                top, "target", f"target names {len(found.target)} columns: single-label takes one; set task to multilabel or regression"
+                top, "target", f"target names {len(found.target)} columns: {found.task} takes one; set task to multilabel or regression"
             )
         if found.classes is not None and (found.task == "regression" or len(found.target) > 1):
             self._refuse(top, "classes", "classes are the labels in one column: leave them out for regression, or for one column per label")
-        if found.classes is not None and len(found.classes) < 2 and found.task == "single-label":
+        if found.classes is not None and len(found.classes) < 2 and one_class:
             self._refuse(top, "classes", f"classes names {len(found.classes)}: two or more are needed")
 
 

@@ -45,7 +45,7 @@ def read_targets(description: Description, table: Table) -> Targets:
                 if value != value:
                     raise InputError(f"{table.where(row)}: column {name!r} is empty: a number is needed")
         return Targets(numpy.array(values, dtype="float32").T.copy(), description.target)
-    if description.task == "single-label":
+    if description.task in ("single-label", "ordinal"):
         return _classes(description, table)
     return _labels(description, table) if len(description.target) == 1 else _indicators(description, table)
 
@@ -56,6 +56,7 @@ def _classes(description: Description, table: Table) -> Targets:
     names = description.classes or _in_order(cells)
     if description.classes is None:
         _check_spelling(names, name, cells, table)
+        _check_ordered(names, description)
     if len(names) < 2:
         raise InputError(f"table {table.path}: column {name!r} holds {names[0]!r} alone: two classes or more are needed")
     numbers = {label: number for number, label in enumerate(names)}
@@ -73,6 +74,20 @@ def _check_spelling(names: Sequence[str], column: str, cells: Sequence[str], tab
                 f"{table.where(list(cells).index(rare))}: column {column!r} holds {rare!r}, and elsewhere"
                 f" {name if rare == other else other!r}: write them alike, or list both under 'classes' in the description"
             )
+
+
+def _check_ordered(names: Sequence[str], description: Description) -> None:
+    """Refuse ordinal classes of which nothing tells the order: that of the alphabet is seldom the one that is meant."""
+    if description.task == "ordinal" and not all(_is_whole(name) for name in names):
+        one = next(name for name in names if not _is_whole(name))
+        raise InputError(
+            f"{description.place('task')}: ordinal classes that are no whole numbers, such as {one!r},"
+            " have no order of their own: list them under 'classes', the lowest first"
+        )
+
+
+def _is_whole(label: str) -> bool:
+    return label.removeprefix("-").isdecimal()
 
 
 def _labels(description: Description, table: Table) -> Targets:
@@ -122,7 +137,7 @@ def _indicators(description: Description, table: Table) -> Targets:
 def _in_order(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the different labels in alphabetical order, numbers by size."""
     different = set(labels)
-    if all(label.removeprefix("-").isdecimal() for label in different):
+    if all(map(_is_whole, different)):
         return tuple(sorted(different, key=lambda label: (int(label), label)))
     return tuple(sorted(different))
 
@@ -180,7 +195,7 @@ def check_classes(description: Description, table: Table, targets: Targets, trai
 
     :raises InputError: naming the first sample that has it.
     """
-    if description.classes is not None or description.task != "single-label":
+    if description.classes is not None or description.task not in ("single-label", "ordinal"):
         return
     names, learnt = targets.names, set(targets.values[train].tolist())
     for row, number in enumerate(targets.values.tolist()):

@@ -44,7 +44,7 @@ def figure_names() -> dict[str, str]:
 def make_figures(record: StudyRecord, names: Iterable[str] | None = None) -> list[Drawing]:
     """Return the figures of a study, of each kind as many as it has data sets, fusions and searches for; nothing is drawn yet.
 
-    :param record: the study, as far as it has come. What it lacks for a figure is said in :attr:`Drawing.reason`.
+    :param record: the study, as far as it has come. What it lacks for a figure is said in its ``reason``.
     :param names: the kinds to make, as in :func:`figure_names`; by default all.
     :raises InputError: for an unknown kind.
     """

@@ -1,0 +1,153 @@
+"""``equimodal diagnose``: which modality a trained model really uses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, say
+from equimodal.cli.steps import data_steps
+
+if TYPE_CHECKING:
+    from equimodal.diagnose.opening import Opened
+    from equimodal.diagnose.record import Diagnosis
+
+__all__ = ["add_parser"]
+
+_EPILOG = """\
+Scores the joint model, every head, linear probes on the frozen features, and
+the joint model with each modality left out, and says in sentences what that
+tells: dominated, balanced, needing both, overfitted; and what to try next.
+Everything has a 95 % interval from 1000 bootstrap samples.
+
+Into --out go diagnosis.html, diagnosis.json and diagnosis.csv. The validation
+split is read, and the train split, which probes and means are taken from. The
+test split is read only with --split test; choose nothing by it.
+
+--compare takes another run, checkpoint, or diagnosis.json.
+
+examples:
+  equimodal diagnose runs/miles --out diagnoses/miles
+  equimodal diagnose runs/miles/last.pt --out diagnoses/last --robustness
+  equimodal diagnose runs/joint --compare runs/miles --out diagnoses/both
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    summary = "find out which modality a trained model really uses"
+    parser: Parser = commands.add_parser("diagnose", help=summary, description=f"{summary.capitalize()}.", epilog=_EPILOG)
+    parser.add_argument("subject", type=folder, metavar="RUN|CHECKPOINT", help="a run's folder, or best.pt or last.pt in it")
+    parser.add_argument("--out", type=folder, metavar="FOLDER", help="where the page and its numbers go; without it they are only printed")
+    parser.add_argument("--split", choices=("val", "test", "train"), default="val", metavar="NAME", help="val, test or train; default val")
+    parser.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data set's files are; only ever read")
+    parser.add_argument("--gradients", action="store_true", help="also measure the gradient that reaches each encoder: another pass")
+    parser.add_argument("--robustness", action="store_true", help="also score with modalities missing or noised: more passes")
+    parser.add_argument("--compare", type=folder, metavar="OTHER", help="put another model beside it")
+    parser.add_argument("--metric", metavar="NAME", help="the score; default the run's")
+    parser.add_argument("--resamples", type=count, default=1000, metavar="N", help="bootstrap samples behind the intervals; default 1000")
+    parser.add_argument("--title", metavar="TEXT", help="what is diagnosed, in words; default the method and the data set")
+    parser.add_argument("--device", metavar="NAME", help="cpu or cuda; default the GPU where there is one")
+    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON and nothing else")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace, extra: list[str]) -> int:
+    """Diagnose, print and write."""
+    no_more(extra, arguments.parser)
+    from equimodal.diagnose.text import render, render_comparison
+
+    opened, diagnosis = _diagnosed(arguments.subject, arguments)
+    other = None if arguments.compare is None else _other(arguments.compare, arguments)
+    if arguments.json:
+        both = diagnosis.as_dict() if other is None else {"a": diagnosis.as_dict(), "b": other.as_dict()}
+        say(json.dumps(both, indent=1, ensure_ascii=False))
+    else:
+        say(render(diagnosis, WIDTH))
+        if other is not None:
+            say(f"\n{'═' * WIDTH}\n")
+            say(render_comparison(diagnosis, other, WIDTH))
+    if arguments.out is not None:
+        written = _write(arguments.out, diagnosis, other, opened, arguments.split)
+        if not arguments.json:
+            say()
+            _paragraph(written)
+    return 0
+
+
+def _diagnosed(path: Path, arguments: argparse.Namespace, *, title: bool = True) -> tuple[Opened, Diagnosis]:
+    """Return a run's model and data, and what was found."""
+    from equimodal.diagnose.opening import open_run
+    from equimodal.diagnose.run import diagnose
+    from equimodal.train.setting import deterministic, the_device
+
+    with nullcontext() if arguments.json else data_steps():
+        opened = open_run(path, data_dir=arguments.data_dir)
+    if not opened.same_data and not arguments.json:
+        _note("the prepared data are not those that the run was trained on")
+    if arguments.split == "test" and not arguments.json:
+        _note("the test split is read because you ask for it; choose nothing by it")
+    data = getattr(opened.splits, arguments.split)
+    classes = len(opened.classes or ())
+    if classes > len(data) and not arguments.json:
+        _note(f"{len(data):,} samples for {classes:,} classes: nothing can be told of most of them")
+    device = the_device(arguments.device)
+    with deterministic(opened.config["threads"]):
+        diagnosis = diagnose(
+            opened.model,
+            data,
+            # Probes that are fitted on what they are scored on would tell nothing.
+            train=None if arguments.split == "train" else opened.splits.train,
+            task=opened.task,
+            metric=arguments.metric or opened.metric,
+            split=arguments.split,
+            device=device,
+            resamples=arguments.resamples,
+            gradients=arguments.gradients,
+            robustness=arguments.robustness,
+            run=opened.folder,
+            classes=opened.classes,
+            title=(arguments.title if title else None) or opened.title,
+        )
+    return opened, diagnosis
+
+
+def _other(path: Path, arguments: argparse.Namespace) -> Diagnosis:
+    """Return the diagnosis to compare with: a stored one, or that of another run."""
+    from equimodal.diagnose.record import read_diagnosis
+
+    stored = path.suffix == ".json" or (path / "diagnosis.json").is_file()
+    if stored and not (path / "config.yaml").is_file():
+        return read_diagnosis(path)
+    return _diagnosed(path, arguments, title=False)[1]
+
+
+def _write(out: Path, diagnosis: Diagnosis, other: Diagnosis | None, opened: Opened, split: str) -> str:
+    """Write the files, and return in words which they are."""
+    from equimodal._files import make_folder
+    from equimodal.diagnose.saving import save
+    from equimodal.errors import MissingDependency
+
+    make_folder(out)
+    try:
+        from equimodal.diagnose.page import samples_of, write_page
+
+        samples = samples_of(getattr(opened.splits, split), dataset=opened.dataset)
+        write_page(diagnosis, out / "diagnosis.html", samples=samples, compare=other)
+    except MissingDependency as error:
+        save(diagnosis, out)
+        return f"wrote diagnosis.json and diagnosis.csv into {out}; no page: {error}"
+    beside = "" if other is None else ", diagnosis-compared.json, diagnosis-compared.csv"
+    return f"wrote diagnosis.html, diagnosis.json, diagnosis.csv{beside} into {out}"
+
+
+def _note(text: str) -> None:
+    say(textwrap.fill(f"note: {text}", WIDTH, break_on_hyphens=False))
+
+
+def _paragraph(text: str) -> None:
+    say(textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))

@@ -1,0 +1,57 @@
+"""What the outputs of a task mean: which answer a row of logits gives, and how sure it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from equimodal.scoring.counts import ClassCounts, LabelCounts, NumberCounts, OrdinalCounts, PositionCounts
+from equimodal.tasks import get_task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from equimodal.tasks import Task
+
+__all__ = ["Answers", "answers_of", "confidences", "predicted"]
+
+Answers = Literal["classes", "labels", "numbers", "steps", "unknown"]
+"""One of several classes, several labels, numbers, ordered classes (a logit per step between two), or something else."""
+
+
+def answers_of(task: str | Task) -> Answers:
+    """Return what the outputs of a task are, from the way its ready metrics are counted.
+
+    >>> answers_of("multilabel"), answers_of("positions")
+    ('labels', 'unknown')
+    """
+    counts = get_task(task).counts
+    kinds: tuple[tuple[type, Answers], ...] = (
+        (PositionCounts, "unknown"),
+        (OrdinalCounts, "steps"),
+        (ClassCounts, "classes"),
+        (LabelCounts, "labels"),
+        (NumberCounts, "numbers"),
+    )
+    return next((name for kind, name in kinds if counts is not None and issubclass(counts, kind)), "unknown")
+
+
+def predicted(logits: Tensor, answers: Answers) -> Tensor:
+    """Return what a row of logits answers: the class ``[samples]`` of the largest logit (ordered classes: how many logits are positive),
+    or ``[samples, labels]``, which labels have a positive logit.
+
+    :param logits: ``[samples, outputs]``.
+    """
+    if answers == "labels":
+        return logits > 0
+    return (logits > 0).sum(dim=1) if answers == "steps" else logits.argmax(dim=1)
+
+
+def confidences(logits: Tensor, answers: Answers) -> Tensor:
+    """Return the probability that logits give to their own answer, in double precision.
+
+    :param logits: ``[samples, outputs]``.
+    :returns: ``[samples]`` for classes (softmax), ``[samples, labels]`` for labels (the larger of σ and 1 − σ).
+    """
+    if answers == "labels":
+        return logits.double().abs().sigmoid()
+    return logits.double().softmax(dim=1).amax(dim=1)

@@ -1,0 +1,135 @@
+"""Tensors that grow batch by batch: in memory up to a limit, in a temporary file beyond it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from equimodal.errors import CannotWrite, InputError
+
+__all__ = ["CACHE_LIMIT", "FeatureCache"]
+
+CACHE_LIMIT = 2 * 2**30
+"""Two GiB: a million samples with two features of 256 values."""
+
+
+class FeatureCache:
+    """Named tensors with a row per sample, kept on the CPU.
+
+    As long as all of them together take at most ``limit`` bytes they are in memory. What would exceed it goes into a file in a temporary
+    folder, which is mapped: the system keeps in memory what fits. :meth:`close`, or the end of a ``with`` block, removes the folder.
+
+    >>> with FeatureCache(limit=1000) as cache:
+    ...     for batch in range(3):
+    ...         cache.append("audio", torch.full((100, 2), float(batch)))
+    ...     cache["audio"].shape, cache["audio"][250].tolist(), cache.bytes_on_disk > 0
+    (torch.Size([300, 2]), [2.0, 2.0], True)
+
+    :param limit: bytes.
+    :param expected: how many rows there will be at most, where that is known: tensors then need not grow.
+    :param folder: where to make the temporary folder; by default where the system has them.
+    :raises InputError: for a limit that is no whole number of at least 0.
+    """
+
+    def __init__(self, limit: int = CACHE_LIMIT, *, expected: int | None = None, folder: str | os.PathLike[str] | None = None) -> None:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            raise InputError(f"cache_limit = {limit!r}: a whole number of bytes of at least 0 is needed")
+        self.limit = limit
+        self._expected = expected
+        self._where = folder
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._tensors: dict[str, Tensor] = {}
+        self._rows: dict[str, int] = {}
+        self._files: dict[str, Path] = {}
+
+    def append(self, name: str, rows: Tensor) -> None:
+        """Put rows under those that a tensor has.
+
+        :param rows: ``[rows, ...]``; the same type and further dimensions every time.
+        :raises InputError: for other ones.
+        :raises CannotWrite: when the disk is full.
+        """
+        rows = rows.detach().cpu()
+        start = self._rows.get(name, 0)
+        held = self._tensors.get(name)
+        if held is not None and (held.shape[1:] != rows.shape[1:] or held.dtype != rows.dtype):
+            raise InputError(
+                f"{name} has shape {list(held.shape[1:])} in one batch and {list(rows.shape[1:])} in another: bring all to one shape"
+            )
+        end = start + len(rows)
+        if held is None or end > len(held):
+            held = self._enlarged(name, held, start, max(end, self._expected or 0, 0 if held is None else 2 * len(held)), rows)
+        held[start:end] = rows
+        self._rows[name] = end
+
+    def _enlarged(self, name: str, held: Tensor | None, filled: int, capacity: int, like: Tensor) -> Tensor:
+        shape = (capacity, *like.shape[1:])
+        size = like.element_size() * torch.Size(shape).numel()
+        others = sum(tensor.nbytes for other, tensor in self._tensors.items() if other != name and other not in self._files)
+        old = self._files.pop(name, None)
+        fits = old is None and others + size <= self.limit
+        new = torch.empty(shape, dtype=like.dtype) if fits else self._mapped(name, shape, like.dtype, size)
+        if held is not None:
+            new[:filled] = held[:filled]
+        self._tensors[name] = new
+        if old is not None:
+            old.unlink()  # what is mapped already stays readable until it is let go
+        return new
+
+    def _mapped(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="equimodal-", dir=self._where, ignore_cleanup_errors=True)
+            number, path = tempfile.mkstemp(dir=self._folder.name)
+            try:
+                # A file with holes would kill the process where the disk is full, instead of failing here.
+                if size and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(number, 0, size)
+                else:
+                    os.truncate(number, size)
+            finally:
+                os.close(number)
+        except OSError as error:
+            raise CannotWrite(
+                f"{size:,} bytes of features do not fit into memory (cache_limit = {self.limit:,}) nor onto the disk"
+                f" ({error.strerror or error}): free space, set TMPDIR to another folder, or raise cache_limit"
+            ) from None
+        self._files[name] = Path(path)
+        count = torch.Size(shape).numel()
+        return (torch.from_file(path, shared=True, size=count, dtype=dtype) if count else torch.empty(0, dtype=dtype)).view(shape)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor with all rows that were appended."""
+        return self._tensors[name][: self._rows[name]]
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """How many bytes the tensors in memory take."""
+        return sum(tensor.nbytes for name, tensor in self._tensors.items() if name not in self._files)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """How many bytes the mapped tensors take."""
+        return sum(self._tensors[name].nbytes for name in self._files)
+
+    def close(self) -> None:
+        """Let go of everything, and remove the temporary folder."""
+        self._tensors, self._rows, self._files = {}, {}, {}
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,242 @@
+"""Diagnose a model: one pass over its encoders, and every quantity from what that pass kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from equimodal import __version__, processes
+from equimodal.diagnose.cache import CACHE_LIMIT, FeatureCache
+from equimodal.diagnose.collecting import Collected, collect
+from equimodal.diagnose.intervals import Bootstrap, check_numbers
+from equimodal.diagnose.making import Making
+from equimodal.diagnose.measure import Measure
+from equimodal.diagnose.record import Diagnosis, Finding
+from equimodal.errors import InputError
+from equimodal.scores import MULTIMODAL
+from equimodal.train.batches import make_source
+from equimodal.train.setting import the_device
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from equimodal.tasks import Task
+    from equimodal.train.batches import Source
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    model: Any,
+    data: Any,
+    *,
+    train: Any = None,
+    task: str | Task = "single-label",
+    metric: Any = None,
+    split: str = "",
+    batch_size: int = 256,
+    device: str | torch.device | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    cache_limit: int = CACHE_LIMIT,
+    permutations: int | None = None,
+    gradients: bool = False,
+    robustness: bool = False,
+    run: str | PathLike[str] | None = None,
+    modalities: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Diagnosis:
+    """Find out which modality a trained model really uses.
+
+    >>> from equimodal import fit
+    >>> from equimodal.testing import tiny_problem
+    >>> problem = tiny_problem()
+    >>> trained = fit(problem.model, problem.train, problem.val, epochs=200, device="cpu")
+    >>> diagnosis = diagnose(trained.model, problem.val, train=problem.train, resamples=100)
+    >>> loss = {name: ablation.loss.value for name, ablation in diagnosis.ablations["mean"].items()}
+    >>> loss["audio"] > loss["image"]  # audio is the clearer one
+    True
+    >>> parts = diagnosis.shapley["mean"]
+    >>> round(sum(value.value for value in parts.values.values()) - (parts.full.value - parts.empty.value), 9)
+    0.0
+
+    :param model: one of these, trained:
+
+        - a :class:`equimodal.nn.JointFusion`, or any module that returns a :class:`equimodal.nn.Prediction` with features and whose
+          ``fuse`` makes the joint logits of them; or a model with :func:`equimodal.probe` on it. Its encoders run once, and modalities
+          are left out in their features;
+        - any module or function that is given the inputs and returns a Prediction, or logits: it runs again for every subset of its
+          modalities, which are left out in the inputs;
+        - one with an argument ``modalities``: it runs again for every subset and is told which one, as in
+          ``model(inputs, modalities=("audio",))``.
+    :param data: the samples, as for :func:`equimodal.fit`: a TensorSet, a torch Dataset, or a loader of batches in a fixed order. Samples
+        that lack a modality are counted and otherwise left out.
+    :param train: the split that the model was trained on: probes are fitted to it, and its means stand in for modalities. Without it
+        both come from ``data``, probes by cross-fitting in five folds.
+    :param task: the name of a task, or a :class:`equimodal.tasks.Task`.
+    :param metric: the score, larger is better, as for :meth:`equimodal.tasks.Task.scored_by`; default the task's first. Intervals of others
+        than accuracy and macro-F1 take longer, as every draw is scored anew.
+    :param split: what the data are called, such as ``"test"``.
+    :param batch_size: samples per forward pass.
+    :param device: where to compute; default where the model is.
+    :param resamples: bootstrap samples behind all intervals, the same for all; 0 for none.
+    :param level: of the intervals (default 0.95).
+    :param seed: of the bootstrap, the permutations and the folds.
+    :param cache_limit: bytes of features, or of inputs where modalities are left out there, that are kept in memory (default 2 GiB). What
+        exceeds it goes into a temporary file.
+    :param permutations: how many are averaged in the ablation by permutation; default 5 from features, 2 from inputs.
+    :param gradients: also measure the gradient that reaches each encoder, which takes a backward pass over ``train``, else ``data``.
+    :param robustness: also score the model with noise on the inputs, which takes further passes; a share of samples that lack a modality
+        takes none.
+    :param run: the folder of the model's run, for its learning curves.
+    :param modalities: the names, where the model has no attribute ``modalities`` and the data have further inputs.
+    :param classes: the names of the classes in the order of their numbers.
+    :param title: what is diagnosed, in words.
+    :returns: everything that was found. What could not be is named in its ``skipped``, with the reason.
+    :raises InputError: for data without a sample that has every modality or of one class alone, a model of a single modality, one that
+        cannot be called or gives NaN for complete samples, and settings that cannot be.
+    """
+    started = time.perf_counter()
+    check_numbers(resamples, level)
+    if permutations is not None and (not isinstance(permutations, int) or isinstance(permutations, bool) or permutations < 1):
+        raise InputError(f"permutations = {permutations!r}: a whole number of at least 1 is needed")
+    if processes.world_size() > 1:
+        raise InputError(
+            f"a diagnosis needs all samples in one process, and there are {processes.world_size()}: call it after training, in one"
+        )
+    if not callable(model):
+        raise InputError(f"model = {model!r}: a torch module or a function is needed; equimodal.load(run) gives that of a run folder")
+    measure = Measure(task, metric)
+    place = _device(model, device)
+    name = split or "given"
+    names = _names(modalities)
+    source_of = partial(_source, model=model, measure=measure, batch_size=batch_size, device=place, modalities=names)
+    source = source_of(data, name)
+    train_source = None if train is None else source_of(train, "train")
+    with _evaluating(model, place), FeatureCache(cache_limit, expected=source.samples) as cache:
+        collected = collect(model, source, cache, modalities=names, split=name)
+        _check_classes(collected, measure, name)
+        with FeatureCache(
+            max(cache_limit - cache.bytes_in_memory, 0), expected=None if train_source is None else train_source.samples
+        ) as other:
+            fitted = None
+            if train_source is not None:
+                fitted = collect(model, train_source, other, subject=collected.subject, split="train", keep_values=False)
+            bootstrap = Bootstrap(len(collected), resamples=resamples, level=level, seed=seed)
+            making = Making(collected, fitted, source, train_source, measure, bootstrap, seed)
+            asked = {"gradients": gradients, "robustness": robustness}
+            found = making.everything(permutations, run, asked)
+    subject = collected.subject
+    diagnosis = Diagnosis(
+        title=title or _title(model),
+        modalities=subject.modalities,
+        task=measure.task.name,
+        metric=measure.metric,
+        split=split,
+        samples=len(collected),
+        incomplete=collected.incomplete,
+        classes=None if classes is None else tuple(map(str, classes)),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+        ablated=subject.ablated,
+        mean_of="given" if fitted is None else "train",
+        probes_fitted_on="cross-fitted" if fitted is None else "train",
+        chance=measure.chance(collected.targets),
+        version=__version__,
+        **found,
+        skipped=making.skipped,
+    )
+    _note_few(making.skipped, collected, measure)
+    findings = making.attempt("findings", (), lambda: _findings(diagnosis))
+    cost = {"seconds": time.perf_counter() - started, **making.cost()}
+    return dataclasses.replace(diagnosis, findings=findings, cost=cost, skipped=dict(making.skipped))
+
+
+def _findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    from equimodal.diagnose.verdict import verdict
+
+    findings: tuple[Finding, ...] = verdict(diagnosis)
+    return findings
+
+
+def _check_classes(collected: Collected, measure: Measure, split: str) -> None:
+    if not measure.classes:
+        return
+    present = torch.unique(collected.targets)
+    if len(present) < 2:
+        raise InputError(
+            f"the complete samples of the {split} split have the class {int(present[0])} alone: every score would be right by chance;"
+            " give data with two classes or more"
+        )
+
+
+def _note_few(skipped: dict[str, str], collected: Collected, measure: Measure) -> None:
+    classes = collected.logits[MULTIMODAL].shape[1]
+    if measure.classes and len(collected) < classes:
+        skipped["samples"] = (
+            f"{len(collected)} samples are fewer than the {classes} classes, some of which are not among them: take these numbers with care"
+        )
+
+
+def _names(modalities: Sequence[str] | None) -> tuple[str, ...] | None:
+    if modalities is None:
+        return None
+    if isinstance(modalities, str) or not all(isinstance(name, str) for name in modalities):
+        raise InputError(f"modalities = {modalities!r}: a list of names is needed")
+    return tuple(modalities)
+
+
+def _device(model: Any, device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return the_device(device)
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
+
+
+def _source(
+    data: Any,
+    name: str,
+    *,
+    model: Any,
+    measure: Measure,
+    batch_size: int,
+    device: torch.device,
+    modalities: tuple[str, ...] | None,
+) -> Source:
+    check = partial(measure.task.check, outputs=getattr(model, "num_outputs", None))
+    return make_source(data, name, check, batch_size=batch_size, device=device, seed=0, modalities=modalities or ())
+
+
+@contextmanager
+def _evaluating(model: Any, device: torch.device) -> Iterator[None]:
+    """Put a model into evaluation mode on a device, and back."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    first = next(model.parameters(), None)
+    before = None if first is None else first.device
+    if before != device:
+        model.to(device)
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        if before is not None and before != device:
+            model.to(before)
+
+
+def _title(model: Any) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else str(getattr(model, "__name__", type(model).__name__))

@@ -1,0 +1,116 @@
+"""What to try next: starting values for MILES, what they rest on, and when to leave things as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from equimodal.diagnose.verdict_facts import TAU, known
+from equimodal.report.words import listing
+from equimodal.scores import MULTIMODAL
+
+if TYPE_CHECKING:
+    from equimodal.diagnose.verdict_facts import Facts
+
+__all__ = ["MU", "balance", "look_at", "spread", "with_heads_apart"]
+
+MU = 0.5
+"""The reduction factor of MILES that was best in the paper's Table V."""
+SMALLER = (0.1, 0.05)
+"""Thresholds to try where the gap is below τ: the paper recommends a smaller one where the heads are close."""
+_CONTROL = "Keep joint training at the same learning rate as the control: in our own runs the scheduler was not told apart from it."
+
+
+def balance(facts: Facts, leader: str, others: Sequence[str], roles: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return what to do about a modality that dominates, and a remark where nothing should be done.
+
+    :param leader: the modality.
+    :param others: the rest, the strongest first.
+    :param roles: what they do.
+    """
+    by_role = {role: [name for name in others if roles.get(name) == role] for role in set(roles.values())}
+    if len(by_role.get("noise", ())) == len(others):
+        return None, f"That is as it should be while {listing(others)} {'has' if len(others) == 1 else 'have'} nothing to tell."
+    if len(by_role.get("redundant", ())) == len(others):
+        return None, f"No score is lost by that: what {listing(others)} could add, {leader} tells already."
+    if harmful := by_role.get("harmful"):
+        return f"First see to {listing(harmful)} (below), before {leader} is slowed.", ""
+    if by_role.get("unsure") and not by_role.get("adds") and not by_role.get("unused"):
+        return f"First find out whether {listing(by_role['unsure'])} adds anything (below).", ""
+    if frozen := [name for name in by_role.get("unused", ()) if facts.frozen(name)]:
+        return f"First see to {listing(frozen)} (below), {'whose encoder is' if len(frozen) == 1 else 'whose encoders are'} frozen.", ""
+    weak = others[-1]
+    return f"{_heads_first(facts, weak)} {_miles(facts, leader)} {_CONTROL}", ""
+
+
+def _heads_first(facts: Facts, weak: str) -> str:
+    head = facts.record.heads.get(weak)
+    here = "" if head is None or head.value is None else f" ({facts.score(head.value)})"
+    return (
+        f"Train {weak} alone (equimodal rates): if that is no better than its head{here} here, there is nothing to balance. If it is, give"
+        " every head a loss of its own (method joint)."
+    )
+
+
+def _miles(facts: Facts, leader: str) -> str:
+    """Return MILES with values to begin with, as far as the gap of the heads lets it act."""
+    gap = None if facts.record.gap is None else facts.record.gap.value
+    epochs, least = facts.slowed(leader)
+    if epochs:
+        return (
+            f"{leader} was slowed in {epochs} of {len(facts.record.curves or ())} epochs already, to ×{least:g}: try a smaller τ (0.1), or"
+            f" μ = {min(least, 1) / 2:g}, and choose by validation."
+        )
+    rate = "or μ = the ratio of the best unimodal learning rates that equimodal rates finds"
+    if gap is None:
+        return f"Then slow {leader} with MILES: heads are needed for it, τ = {TAU:g} and μ = {MU:g} to begin with, {rate}."
+    if gap > TAU:
+        return f"Then slow {leader} with MILES: τ = {TAU:g} and μ = {MU:g} to begin with, {rate}."
+    smaller = next((tau for tau in SMALLER if tau < gap), None)
+    if smaller is None:
+        return (
+            f"MILES goes by the heads, which are level (δ = {gap:.2f}), and would do nothing here: it is the fusion that leans on {leader};"
+            " train it longer, or another one (gated, attention)."
+        )
+    return f"Then slow {leader} with MILES: as δ is below {TAU:g}, τ = {smaller:g}; μ = {MU:g} to begin with, {rate}."
+
+
+def spread(facts: Facts, name: str, more: float | None) -> str | None:
+    """Return what to do about a modality that could tell something and is not used.
+
+    :param more: what a linear probe on both has over one on the other alone, where it is known.
+    """
+    if facts.frozen(name):
+        return (
+            f"Let its encoder train (requires_grad_(True)), with a tenth of the learning rate if it was pre-trained; look whether the"
+            f" fusion gets a gradient from {name}."
+        )
+    begin = f"Look whether {name} reaches the fusion at all (the scale of its features, a layer that is not trained)."
+    if more is not None and more <= facts.negligible:
+        return f"Little is to be won as its features are. Train {name} alone (equimodal rates) to see whether they could hold more."
+    return f"{begin} Then give every head a loss of its own (method joint) and train longer; after that balance, as above."
+
+
+def look_at(weak: str, roles: Mapping[str, str]) -> str | None:
+    """Return what to do where a model leans on one modality without neglecting another."""
+    if roles.get(weak) in ("noise", "redundant"):
+        return None
+    return (
+        f"It may be that {weak} has less to tell. Train it alone (equimodal rates) and compare with its head: balance only if it falls far"
+        " short of that."
+    )
+
+
+def with_heads_apart(facts: Facts) -> str:
+    """Return what to do where heads lie apart and the joint model does not."""
+    behind = min(
+        (name for name in facts.names if name in facts.record.heads),
+        key=lambda name: facts.record.heads[name].value or 0.0,
+        default=MULTIMODAL,
+    )
+    probe, head = known(facts.record.probes.get(behind)), known(facts.record.heads.get(behind))
+    if probe is not None and head is not None and probe.low > head.high:
+        return (
+            f"Train the head of {behind} better before going by δ: a linear probe reads {facts.score(probe.value)} from the same features."
+        )
+    return f"Nothing for the joint score. Where {behind} must also do alone, MILES with τ = {TAU:g} and μ = {MU:g} is worth a try."

@@ -1,0 +1,184 @@
+"""``equimodal diagnose``: the verdict in the terminal, and the files."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from cli.tiny import Tiny
+from equimodal.data import TensorSet
+from equimodal.data.base import Splits
+from equimodal.diagnose import read_diagnosis
+
+
+@pytest.fixture(scope="module")
+def diagnosed(finished, run_command, tmp_path_factory):
+    out = tmp_path_factory.mktemp("diagnosed") / "new"
+    return out, run_command("diagnose", finished[0], "--out", out, "--resamples", 200)
+
+
+def test_the_verdict_is_printed_first(diagnosed):
+    lines = diagnosed[1].splitlines()
+    assert lines[0] == "miles on cli.tiny:Tiny"
+    assert lines[1] == "Validation split, 24 samples with audio and image"
+    assert lines[3] == "Verdict"
+    assert max(map(len, lines)) <= 80
+
+
+def test_all_files_are_written(diagnosed):
+    out, shown = diagnosed
+    assert sorted(path.name for path in out.iterdir()) == ["diagnosis.csv", "diagnosis.html", "diagnosis.json"]
+    assert "wrote diagnosis.html, diagnosis.json, diagnosis.csv into" in shown
+    found = read_diagnosis(out)
+    assert (found.split, found.samples, found.resamples) == ("val", 24, 200)
+    assert found.findings
+    assert found.curves is not None
+    assert found.mean_of == "train"
+    assert found.probes_fitted_on == "train"
+    assert "findings" not in found.skipped
+
+
+def test_the_run_stays_as_it_is(finished, run_command, content):
+    before = content(finished[0])
+    run_command("diagnose", finished[0], "--resamples", 10)
+    assert content(finished[0]) == before
+
+
+def test_json_alone(finished, run_command):
+    said = json.loads(run_command("diagnose", finished[0], "--json", "--split", "test", "--resamples", 10, "--title", "mine"))
+    assert (said["split"], said["title"], said["format"]) == ("test", "mine", 1)
+
+
+def test_the_test_split_only_by_wish(finished, run_command):
+    shown = run_command("diagnose", finished[0], "--split", "test", "--resamples", 10)
+    assert shown.startswith("note: the test split is read because you ask for it")
+
+
+def test_on_the_train_split_probes_are_cross_fitted(finished, run_command):
+    said = json.loads(run_command("diagnose", finished[0], "--json", "--split", "train", "--resamples", 10))
+    assert (said["probes_fitted_on"], said["mean_of"], said["samples"]) == ("cross-fitted", "given", 48)
+
+
+def test_gradients_and_robustness_on_request(finished, run_command):
+    plain = run_command("diagnose", finished[0], "--resamples", 10)
+    assert "not asked for" in plain
+    shown = run_command("diagnose", finished[0], "--resamples", 10, "--gradients", "--robustness")
+    assert "Gradient that reaches an encoder" in shown
+    assert "Joint score where a share of the samples lacks a modality" in shown
+
+
+def test_a_checkpoint_is_its_run_with_those_weights(finished, run_command):
+    assert "miles on cli.tiny:Tiny" in run_command("diagnose", finished[0] / "last.pt", "--resamples", 10)
+
+
+def test_two_models_beside_each_other(finished, diagnosed, run_command, tmp_path):
+    shown = run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--out", tmp_path / "both", "--resamples", 10)
+    assert "A  miles on cli.tiny:Tiny" in shown
+    assert "B  miles on cli.tiny:Tiny" in shown
+    assert "diagnosis-compared.json" in shown
+    assert (tmp_path / "both" / "diagnosis-compared.json").exists()
+    stored = run_command("diagnose", finished[0], "--compare", diagnosed[0], "--resamples", 10)
+    assert "loss without audio" in stored
+    both = json.loads(run_command("diagnose", finished[0], "--compare", diagnosed[0] / "diagnosis.json", "--resamples", 10, "--json"))
+    assert (both["a"]["resamples"], both["b"]["resamples"]) == (10, 200)
+
+
+def test_three_modalities(run_command, tmp_path):
+    run_command("train", "--dataset", "cli.tiny:TinyThree", "--epochs", 1, "--out", tmp_path / "run")
+    assert "24 samples with audio and image and text" in run_command("diagnose", tmp_path / "run", "--resamples", 10)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "no run in 'nowhere': there is no such folder"),
+        ([], "RUN|CHECKPOINT"),
+        (["RUN", "--split", "tst"], "unknown --split 'tst': did you mean 'test'?"),
+        (["RUN", "--metric", "acuracy"], "did you mean 'accuracy'?"),
+        (["RUN", "--device", "gpu"], "device 'gpu' cannot be used"),
+        (["RUN", "--compare", "nowhere"], "no run in 'nowhere'"),
+        (["RUN", "--compare", "nothing.json"], "nothing.json cannot be read"),
+        (["RUN", "--resamples", "0"], "'0' is no whole number of at least 1"),
+        (["RUN", "--gradient"], "did you mean '--gradients'?"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(finished, refused, words, said):
+    assert said in refused("diagnose", *(finished[0] if word == "RUN" else word for word in words))
+
+
+def test_a_checkpoint_without_its_configuration(finished, refused, tmp_path):
+    shutil.copy(finished[0] / "best.pt", tmp_path)
+    assert "has no configuration (config.yaml) beside it" in refused("diagnose", tmp_path / "best.pt")
+
+
+def test_a_run_of_one_modality(train, refused, tmp_path):
+    train(tmp_path / "run", "--method", "unimodal", "--method.modality", "image")
+    assert "two or more" in refused("diagnose", tmp_path / "run")
+
+
+def other_data(monkeypatch, change):
+    """Let the data set give other validation data than those of the run."""
+    load = Tiny.load
+
+    def changed(self, data_dir=None):
+        splits = load(self, data_dir)
+        return Splits(splits.train, change(splits.val), splits.test)
+
+    monkeypatch.setattr(Tiny, "load", changed)
+
+
+def test_data_that_lack_a_modality(finished, refused, monkeypatch):
+    other_data(monkeypatch, lambda data: TensorSet({"audio": data.inputs["audio"]}, data.targets))
+    assert "image" in refused("diagnose", finished[0])
+
+
+def test_one_class_alone(finished, refused, monkeypatch):
+    other_data(monkeypatch, lambda data: data.subset((data.targets == 1).nonzero().flatten()))
+    assert "have the class 1 alone" in refused("diagnose", finished[0])
+
+
+def test_fewer_samples_than_classes_keep_what_can_be_found(finished, run_command, monkeypatch):
+    other_data(monkeypatch, lambda data: data.subset(torch.tensor([0, 1])))
+    monkeypatch.setattr(Tiny, "class_names", ("one", "two", "three"))
+    shown = run_command("diagnose", finished[0], "--resamples", 10)
+    assert "note: 2 samples for 3 classes" in shown
+
+
+def test_nan_without_a_modality_is_marked_and_the_rest_kept(finished, run_command, monkeypatch):
+    from equimodal.nn import JointFusion
+
+    fuse = JointFusion.fuse
+
+    def fails_on_zeros(self, features):
+        logits = fuse(self, features)
+        absent = torch.stack([(value == 0).all(dim=-1) for value in features.values()]).any(dim=0)
+        return torch.where(absent.unsqueeze(-1), torch.nan, logits)
+
+    monkeypatch.setattr(JointFusion, "fuse", fails_on_zeros)
+    said = json.loads(run_command("diagnose", finished[0], "--resamples", 10, "--json"))
+    assert "NaN or infinite logits without" in said["skipped"]["ablations.zero"]
+    assert said["ablations"]["mean"].keys() == {"audio", "image"}
+    assert said["findings"]
+
+
+def test_other_data_than_those_of_the_run_are_noticed(finished, run_command, monkeypatch):
+    import dataclasses
+
+    load = Tiny.load
+    monkeypatch.setattr(Tiny, "load", lambda self, data_dir=None: dataclasses.replace(load(self, data_dir), digest="other"))
+    assert "not those that the run was trained on" in run_command("diagnose", finished[0], "--resamples", 10)
+
+
+def test_without_what_draws_the_page_the_numbers_are_written(finished, run_command, monkeypatch, tmp_path):
+    from equimodal.diagnose import page
+    from equimodal.errors import MissingDependency
+
+    def lacking(*_, **__):
+        raise MissingDependency("jinja2 is needed here and is not installed")
+
+    monkeypatch.setattr(page, "write_page", lacking)
+    monkeypatch.setattr(page, "render_page", lacking)
+    shown = run_command("diagnose", finished[0], "--out", tmp_path / "out", "--resamples", 10)
+    assert "no page: jinja2 is needed here" in " ".join(shown.split())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["diagnosis.csv", "diagnosis.json"]

@@ -1,0 +1,83 @@
+"""The cache: the same rows from memory and from disk, within its limit, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from equimodal.diagnose.cache import FeatureCache
+from equimodal.errors import CannotWrite, InputError
+
+BATCHES = [torch.arange(start * 6.0, (start + size) * 6.0).view(size, 2, 3) for start, size in ((0, 4), (4, 4), (8, 3))]
+
+
+def filled(cache, name="audio"):
+    for batch in BATCHES:
+        cache.append(name, batch)
+    return cache[name]
+
+
+@pytest.mark.parametrize("expected", [None, 11, 40])
+@pytest.mark.parametrize("limit", [10**6, 300, 0], ids=["memory", "some", "disk"])
+def test_rows_come_back_wherever_they_are(limit, expected, tmp_path):
+    with FeatureCache(limit, expected=expected, folder=tmp_path) as cache:
+        assert torch.equal(filled(cache), torch.cat(BATCHES))
+        assert torch.equal(filled(cache, "image"), torch.cat(BATCHES))
+        assert torch.equal(cache["audio"], torch.cat(BATCHES))
+        assert cache.bytes_in_memory <= limit
+        assert (cache.bytes_on_disk > 0) == (limit < 10**6) == any(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_exceeds_the_limit_goes_to_disk(tmp_path):
+    with FeatureCache(600, expected=11, folder=tmp_path) as cache:
+        filled(cache)
+        filled(cache, "image")
+        filled(cache, "text")
+        assert (cache.bytes_in_memory, cache.bytes_on_disk) == (2 * 264, 264)
+
+
+def test_whole_numbers_and_flags(tmp_path):
+    with FeatureCache(0, folder=tmp_path) as cache:
+        cache.append("lengths", torch.tensor([3, 1]))
+        cache.append("lengths", torch.tensor([2]))
+        cache.append("flags", torch.tensor([True, False]))
+        assert cache["lengths"].tolist() == [3, 1, 2]
+        assert cache["flags"].tolist() == [True, False]
+
+
+def test_it_is_removed_after_an_error(tmp_path):
+    with pytest.raises(InputError), FeatureCache(0, folder=tmp_path) as cache:
+        cache.append("audio", filled(cache)[:, 0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_were_outgrown_are_removed(tmp_path):
+    with FeatureCache(0, folder=tmp_path) as cache:
+        filled(cache)
+        assert len(list(next(tmp_path.iterdir()).iterdir())) == 1
+
+
+def test_samples_of_another_shape():
+    cache = FeatureCache()
+    cache.append("audio", torch.zeros(2, 5))
+    with pytest.raises(InputError, match=r"audio has shape \[5\] in one batch and \[6\] in another"):
+        cache.append("audio", torch.zeros(2, 6))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+def test_a_full_disk_is_told_in_one_line(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with FeatureCache(0, folder=tmp_path) as cache, pytest.raises(CannotWrite, match=r"96 bytes of features .*No space left on device"):
+        cache.append("audio", BATCHES[0])
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True])
+def test_limits_that_cannot_be(limit):
+    with pytest.raises(InputError, match="cache_limit = "):
+        FeatureCache(limit)

@@ -1,0 +1,92 @@
+"""The bootstrap: shared draws, quantiles, folding, and numbers that cannot be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from equimodal.diagnose import intervals
+from equimodal.diagnose.intervals import Bootstrap
+from equimodal.diagnose.record import Interval
+from equimodal.errors import InputError
+
+
+def test_a_mean_against_resampling_written_out():
+    values = torch.rand(37, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    bootstrap = Bootstrap(37, resamples=200, level=0.9, seed=5)
+    drawn = torch.randint(37, (200, 37), generator=torch.Generator().manual_seed(5))
+    low, high = torch.quantile(values[drawn].mean(dim=1), torch.tensor([0.05, 0.95], dtype=torch.float64)).tolist()
+    assert bootstrap.mean(values) == pytest.approx((float(values.mean()), low, high), abs=1e-12)
+
+
+def test_all_ways_to_a_mean_agree():
+    values = torch.rand(3, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bootstrap = Bootstrap(50, resamples=40)
+    columns = bootstrap.columns(values)
+    rescored = bootstrap.rescored(lambda drawn: values[:, drawn].mean(dim=1).tolist())
+    weighted = bootstrap.resampled(lambda counts: counts @ values[0] / 50)
+    assert columns.shape == (41, 3)
+    torch.testing.assert_close(columns, rescored)
+    torch.testing.assert_close(columns[:, 0], weighted)
+    assert bootstrap.statistic(lambda counts: counts @ values[0] / 50) == pytest.approx(bootstrap.mean(values[0]))
+
+
+def test_draws_that_are_not_kept_are_the_same(monkeypatch):
+    kept = Bootstrap(60, resamples=30, seed=3)
+    monkeypatch.setattr(intervals, "_KEPT", 0)
+    monkeypatch.setattr(intervals, "_AT_ONCE", 60 * 7)
+    again = Bootstrap(60, resamples=30, seed=3)
+    for one, other in ((again.counts(), again.counts()), (again.counts(), kept.counts())):
+        assert torch.equal(torch.cat(list(one)), torch.cat(list(other)))
+
+
+def test_draws_are_kept_whole_although_the_first_reader_stops(monkeypatch):
+    monkeypatch.setattr(intervals, "_AT_ONCE", 20)
+    bootstrap = Bootstrap(10, resamples=5)
+    next(bootstrap.counts())
+    assert len(torch.cat(list(bootstrap.counts()))) == 5
+
+
+def test_a_difference_of_equal_things_is_exactly_zero():
+    bootstrap = Bootstrap(100, resamples=100)
+    flags = torch.arange(100) % 3 == 0
+    column = bootstrap.columns(flags[None])[:, 0]
+    assert bootstrap.interval(column - column) == Interval(0.0, 0.0, 0.0)
+
+
+def test_folding_at_zero():
+    bootstrap = Bootstrap(4, resamples=4)
+    column = torch.tensor([-0.25, -1.0, 0.5, -0.5, 0.0])
+    value, low, high = bootstrap.size(column)
+    assert (value, low) == (0.25, 0.0)
+    assert high == pytest.approx(-torch.quantile(column[1:], 0.025).item())
+    assert bootstrap.size(torch.tensor([-2.0, -3.0, -3.0, -1.0, -1.0])) == pytest.approx((2.0, 1.0, 3.0), abs=0.2)
+    assert bootstrap.size(torch.tensor([math.nan] * 5)) == Interval(None)
+
+
+def test_undefined_draws():
+    bootstrap = Bootstrap(4, resamples=4)
+    half = torch.tensor([0.5, 0.4, math.nan, 0.6, math.nan])
+    assert bootstrap.interval(half).low == pytest.approx(0.405)
+    assert bootstrap.interval(torch.tensor([0.5, 0.4, math.nan, math.nan, math.nan])) == Interval(0.5)
+
+
+def test_no_draws():
+    assert Bootstrap(4, resamples=0).mean(torch.tensor([0.0, 1.0, 1.0, 1.0])) == Interval(0.75)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"resamples": -1}, "resamples = -1: a whole number of at least 0"),
+        ({"resamples": 1.5}, "resamples = 1.5"),
+        ({"resamples": True}, "resamples = True"),
+        ({"level": 95}, "level = 95: a number between 0 and 1"),
+        ({"level": 1.0}, "level = 1.0"),
+    ],
+)
+def test_numbers_that_cannot_be(options, said):
+    with pytest.raises(InputError, match=said):
+        Bootstrap(10, **options)
