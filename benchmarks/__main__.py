@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from benchmarks import data, imports, modulation, study, training
+from benchmarks import data, diagnose, imports, modulation, study, training
 
 
 def main():
@@ -17,7 +17,7 @@ def main():
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}, one thread, {repeats} turns\n")
     print(f"{'':<56} {'ratio':>6} {'target':>6} {'first':>9} {'second':>9}")
     too_slow = 0
-    for room in (imports, training, modulation, data, study):
+    for room in (imports, training, modulation, data, diagnose, study):
         for name, ratio, first, second, target in room.rows(repeats):
             over = "  over" if ratio > target else ""
             too_slow += ratio > target

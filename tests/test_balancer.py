@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from adapters.plain import adam, parts
-from equimodal import Balancer, InputError
+from equimodal import Balancer, InputError, modality_groups
 from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Method
 from equimodal.methods.compose import Composition
@@ -19,6 +19,7 @@ from equimodal.methods.gblend import GBlend
 from equimodal.methods.miles import MILESMethod
 from equimodal.methods.mses import MSES
 from equimodal.methods.ogm import OGM
+from equimodal.testing import tiny_problem
 
 SCORES = {"multimodal": 0.9, "audio": 0.85, "image": 0.4}
 WEIGHTS = {"multimodal": 0.4, "audio": 0.2, "image": 0.4}
@@ -303,3 +304,52 @@ def test_half_precision_logits():
 def test_it_says_what_it_drives():
     assert repr(Balancer(MILESMethod(tau=0.1), task="multilabel")).startswith("Balancer(MILESMethod(tau=0.1")
     assert isinstance(Balancer("miles+ogm").method, Composition)
+
+
+def test_a_named_method_takes_its_options():
+    assert Balancer("miles", tau=0.1, mu=0.3).method.options()["tau"] == 0.1
+    with pytest.raises(InputError, match="method 'miles' has no option 'tua'"):
+        Balancer("miles", tua=0.1)
+    with pytest.raises(InputError, match=r"^tau can be given to one named method, such as 'miles': make these with .*MILESMethod"):
+        Balancer("miles+ogm", tau=0.1)
+    with pytest.raises(InputError, match="did you mean 'ogm-ge'"):
+        Balancer("OGM-GE")
+
+
+def test_before_step_twice_without_a_step_is_remarked_on_once():
+    model, train = (problem := tiny_problem()).model, problem.train
+    balancer = Balancer("ogm")
+    optimizer = torch.optim.SGD(modality_groups(balancer.build(model), lr=0.1))
+    balancer.attach(optimizer)
+    balancer.epoch_start(1)
+    for _ in range(2):  # as it should be
+        balancer.loss(model(train[:8].inputs), train[:8].targets).backward()
+        balancer.before_step()
+        optimizer.step()
+    for number in range(4):
+        balancer.loss(model(train[:8].inputs), train[:8].targets).backward()
+        if number == 1:
+            with pytest.warns(UserWarning, match="before_step.. was called again before the optimizer took its step"):
+                balancer.before_step()
+        else:
+            balancer.before_step()  # says nothing, or -W error would raise
+
+
+def test_what_a_method_did_is_logged_and_comes_back():
+    balancer = Balancer("ogm")
+    model, train = (problem := tiny_problem()).model, problem.train
+    optimizer = torch.optim.SGD(modality_groups(balancer.build(model), lr=0.1))
+    balancer.attach(optimizer)
+    balancer.epoch_start(1)
+    balancer.loss(model(train[:8].inputs), train[:8].targets).backward()
+    balancer.before_step()
+    optimizer.step()
+    balancer.epoch_end({"multimodal": 0.9, "audio": 0.8, "image": 0.4})
+    logged = {name: value for name, value in balancer.logs().items() if name.startswith("method/")}
+    assert set(logged) == {"method/coefficients/audio", "method/coefficients/image"}
+    assert min(logged.values()) < max(logged.values()) == 1.0
+    again = Balancer("ogm")
+    again.build(tiny_problem().model)
+    again.load_state_dict(balancer.state_dict())
+    again.attach(torch.optim.SGD(modality_groups(tiny_problem().model, lr=0.1)))
+    assert {name: value for name, value in again.logs().items() if name.startswith("method/")} == logged

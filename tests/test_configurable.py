@@ -206,7 +206,10 @@ def test_any_class_joins_by_module_and_name():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("no_such_module:Thing", "method 'no_such_module:Thing' cannot be imported: No module named 'no_such_module'"),
+        (
+            "no_such.module:Thing",
+            "method 'no_such.module:Thing' cannot be imported: No module named 'no_such': run this from the folder that holds no_such, or",
+        ),
         ("equimodal.methods.miles:Thing", "method 'equimodal.methods.miles:Thing' cannot be imported: module "),
         (":Thing", "method ':Thing' cannot be imported: "),
         ("equimodal.methods.miles:", "method 'equimodal.methods.miles:' cannot be imported: "),

@@ -6,6 +6,7 @@ from torch import nn
 
 from equimodal import InputError, modality_groups
 from equimodal.groups import LearningRateMultipliers, ParameterRegistry, effective_rates, modality_modules, tagged_modalities
+from equimodal.testing import tiny_problem
 
 
 class TwoStreams(nn.Module):
@@ -107,8 +108,12 @@ def test_frozen_parameters_are_kept(model):
 
 def test_models_may_name_their_modalities_themselves(model):
     assert modality_modules(model) == {}
-    with pytest.raises(InputError, match=r"^TwoStreams does not name its modalities: pass them as \{'audio': \[modules\]"):
+    with pytest.raises(InputError, match=r"^TwoStreams does not name its modalities in .*: pass names .* \{'audio': 'audio_\*', .*\}$"):
         modality_groups(model, lr=0.1)
+    outer = nn.Module()
+    outer.net = tiny_problem().model
+    with pytest.raises(InputError, match=r"; its part 'net' names them: pass model\.net\.modality_modules\(\)$"):
+        modality_groups(outer, lr=0.1)
     model.modality_modules = lambda: {"image": {"encoder": model.image, "head": model.image_head}, "audio": {"encoder": model.audio}}
     assert [group["modality"] for group in modality_groups(model, lr=0.1)] == ["multimodal", "image", "audio"]
 
@@ -123,19 +128,20 @@ def tied(model):
     [
         (
             lambda model: {"audio": model.audio, "image": [model.image, model.audio[0]]},
-            "parameter 'audio.0.weight' belongs to both 'audio' and 'image': leave shared parameters out, and they count as 'multimodal'",
+            "parameter 'audio.0.weight' belongs to both 'audio' and 'image': narrow the pattern, or leave shared parameters "
+            "out, and they count as 'multimodal'",
         ),
         (
             tied,
-            "parameter 'audio_head.weight' belongs to both 'audio' and 'image': leave shared parameters out, "
-            "and they count as 'multimodal'",
+            "parameter 'audio_head.weight' belongs to both 'audio' and 'image': narrow the pattern, or leave shared parameters "
+            "out, and they count as 'multimodal'",
         ),
         (lambda model: {"audio": [], "image": model.image}, "modality 'audio' has no parameters: give the modules that process it"),
         (lambda model: {"audio": nn.ReLU()}, "modality 'audio' has no parameters: give the modules that process it"),
         (lambda model: {"audio": nn.Linear(7, 1)}, "modality 'audio' has a parameter of shape (1, 7) that is not part of the model"),
         (
             lambda model: {"multimodal": model.fusion},
-            "'multimodal' is the name of what belongs to no single modality: choose another name for this one",
+            "'multimodal' is what belongs to no single modality: leave it out, and it counts as such",
         ),
         (lambda model: {"audio": b"audio"}, "modality 'audio' is given bytes b'audio': give modules, parameters, names, or lists of them"),
         (lambda model: {"audio": [model.audio, 3]}, "modality 'audio' is given int 3: give modules, parameters, names, or lists of them"),

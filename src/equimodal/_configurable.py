@@ -207,8 +207,9 @@ class Registry(Generic[T]):
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except Exception as error:  # a user's module may fail in any way when it is run
-            said = first_line(error)
-            raise InputError(f"{self.what} {path!r} cannot be imported: {said}") from None
+            away = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+            hint = f": run this from the folder that holds {module_name.partition('.')[0]}, or install it" if away else ""
+            raise InputError(f"{self.what} {path!r} cannot be imported: {first_line(error)}{hint}") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise InputError(f"{self.what} {path!r} is not a subclass of {self.base.__module__}.{self.base.__name__}")
         return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Optimizer, Rprop
 
 from equimodal.errors import InputError, nearest
 from equimodal.scores import MULTIMODAL
@@ -98,7 +98,7 @@ class LearningRateMultipliers:
     One set of multipliers may be attached to an optimizer at a time. Hooks are neither pickled nor deep-copied with an optimizer: attach
     anew to a copy. After an ``optimizer.step`` that raised, the scaled rate stays in the groups until this object is used again or the
     optimizer steps or is saved: a scheduler that is stepped before that builds on the scaled rate. ``torch.optim.Rprop`` reads its rate at
-    the first step only and cannot be slowed this way, ``ASGD`` uses it one step late, ``LBFGS`` takes a single group. Code of an
+    the first step only and is refused, ``ASGD`` uses it one step late, ``LBFGS`` takes a single group. Code of an
     optimizer subclass that runs after its ``super().step()`` sees the plain rate.
 
     >>> import torch
@@ -113,12 +113,14 @@ class LearningRateMultipliers:
 
     :param optimizer: any ``torch.optim`` optimizer whose groups carry a modality, or a harness's wrapper around one; see
         :func:`the_optimizer`.
-    :raises InputError: for something that is no torch optimizer, untagged groups, or an optimizer that already has multipliers.
+    :raises InputError: for something that is no torch optimizer, Rprop, untagged groups, or an optimizer that already has multipliers.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         optimizer = the_optimizer(optimizer)
         self.modalities = tagged_modalities(optimizer)
+        if isinstance(optimizer, Rprop):
+            raise InputError("Rprop reads its learning rate at the first step only and cannot be slowed: use another, such as Adam")
         owner = getattr(optimizer, "_modality_multipliers", None)
         if owner is not None:
             raise InputError("this optimizer's learning rates are already multiplied by modality: detach() the other scheduler first")
@@ -155,6 +157,11 @@ class LearningRateMultipliers:
     def _refuse_other_tags(self, _: Optimizer, state: Mapping[str, Any]) -> None:
         tags = [group.get(MODALITY_KEY) for group in state["param_groups"]]
         own = [group.get(MODALITY_KEY) for group in self.optimizer.param_groups]
+        if len(tags) != len(own):
+            raise InputError(
+                f"the checkpoint's optimizer has {len(tags)} parameter groups and this one {len(own)}: load "
+                "equimodal.groups.regroup(state, model, optimizer) in its place, or the model's weights alone"
+            )
         if any(tags) and tags != own:
             raise InputError(
                 f"the checkpoint's parameter groups belong to {', '.join(map(str, tags))}, this optimizer's to {', '.join(map(str, own))}: "

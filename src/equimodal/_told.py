@@ -68,7 +68,7 @@ def _short(value: Any) -> str:
     return f"{type(value).__name__} {list(shape)}" if len(shape) else " ".join(repr(value).split())
 
 
-def as_prediction(given: Any) -> Prediction:
+def as_prediction(given: Prediction | Mapping[str, Tensor]) -> Prediction:
     """Return a prediction, or logits by head, as a prediction whose logits are good enough for losses.
 
     :raises InputError: for anything else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +23,7 @@ from equimodal.scores import MULTIMODAL, Scores
 from equimodal.tasks import Task, get_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -69,12 +70,15 @@ class Balancer:
 
     :param method: a method, or the name of one with its default hyper-parameters; ``"a+b"`` or a list for several that go together.
     :param task: what targets look like, for :meth:`loss`: a name or an :class:`equimodal.tasks.Task`; default ``"single-label"``.
-    :raises InputError: for an unknown name, and for a method that takes the optimizer's step or calls ``backward`` itself, which only
-        :func:`equimodal.fit` lets it do.
+    :param options: hyper-parameters of a method that is given by its name, such as ``tau=0.1``.
+    :raises InputError: for an unknown name or option, and for a method that takes the optimizer's step or calls ``backward`` itself,
+        which only :func:`equimodal.fit` lets it do.
     """
 
-    def __init__(self, method: str | Method | Sequence[str | Method] = "miles", *, task: str | Task = "single-label") -> None:
-        self.method = as_method(method)
+    def __init__(
+        self, method: str | Method | Sequence[str | Method] = "miles", *, task: str | Task = "single-label", **options: Any
+    ) -> None:
+        self.method = as_method(method, options)
         self.task = get_task(task)
         self.epoch = 0
         """The running epoch, from 1, or the last one."""
@@ -91,8 +95,12 @@ class Balancer:
         self._before = BeforeForward(self.method)
         self._pending: Mapping[str, Any] | None = None
         self._acted: dict[str, Any] = {}
+        self._recorded: dict[str, Any] = {}
         self._begun = False
         self._losses = self._steps = self._seen = 0
+        self._untaken = False  # the method was let in before a step that was not taken since
+        self._warned = False
+        self._handle: Any = None
 
     def build(self, model: nn.Module) -> nn.Module:
         """Let the method prepare for a model, before the optimizer exists.
@@ -107,7 +115,7 @@ class Balancer:
         if self.method.transforms() and not takes_transform(built):
             raise InputError(
                 f"{self.method.name} changes what stands between encoders and fusion: {type(built).__name__}.forward needs an argument "
-                "transform, as that of equimodal.JointFusion"
+                f"transform, as that of equimodal.JointFusion{_or_trained(self._needs.members)}"
             )
         registry = ParameterRegistry(built)
         self._before.leave()
@@ -131,6 +139,7 @@ class Balancer:
             raise InputError(f"{self.method.name} holds an optimizer already: detach() the balancer before it gets another one")
         self.method.attach(found)
         self.optimizer = found
+        self._handle = found.register_step_post_hook(self._note_step)
         self._stand_before()
         if self._pending is not None:
             self._load(self._pending)
@@ -140,6 +149,7 @@ class Balancer:
         """Let go of the optimizer and of the model, which are then as if the method had never been there."""
         if self.optimizer is not None:
             self.method.detach()
+            self._handle.remove()
             self.optimizer = None
         self._before.resting = []
         self._before.leave()
@@ -230,9 +240,20 @@ class Balancer:
                     f"{self.method.name} has seen no prediction of this step: train balancer.loss(prediction, targets), or call "
                     "balancer.observe(prediction, targets), before before_step()"
                 )
+            if self._untaken and self._steps and not self._warned:
+                self._warned = True
+                warnings.warn(
+                    "before_step() was called again before the optimizer took its step, and has changed the same gradients twice: call it "
+                    "once per step, after the last micro-batch (a step that a gradient scaler skipped is no cause for concern)",
+                    stacklevel=2,
+                )
             self.method.modulate(cast("ParameterRegistry", self._registry))
+            self._untaken = True
         self._seen = 0
         self._steps += 1
+
+    def _note_step(self, *_: Any) -> None:
+        self._untaken = False
 
     def epoch_end(
         self,
@@ -260,6 +281,7 @@ class Balancer:
         context = EpochContext(self.epoch, told, Told("losses", {"val": checked(losses, "losses")}, name))
         self.method.epoch_end(context)
         self._acted = self.method.acted_on() or utilization(val or {})
+        self._recorded = self.method.record()
         self.stop_reason = context.stop_reason
         self._begun = False
         return self.stop_reason
@@ -290,7 +312,8 @@ class Balancer:
         """Return what to log after an epoch, by name.
 
         ``learning_rate/NAME`` (effective, with the multiplier) and ``multiplier/NAME`` hold from now on; ``utilization/NAME`` and
-        ``utilization_gap`` are of the last epoch's end, where they are defined.
+        ``utilization_gap`` are of the last epoch's end, where they are defined. ``method/...`` is what else the method did in that epoch,
+        such as OGM's mean factors, ``method/coefficients/NAME``.
         """
         found: dict[str, float] = {}
         if self.optimizer is not None:
@@ -299,14 +322,16 @@ class Balancer:
         rates: Mapping[str, float | None] = self._acted.get("utilization") or {}
         found |= {f"utilization/{name}": rate for name, rate in rates.items() if rate is not None and math.isfinite(rate)}
         gap = self._acted.get("gap")
-        return found | ({"utilization_gap": gap} if gap is not None and math.isfinite(gap) else {})
+        found |= {"utilization_gap": gap} if gap is not None and math.isfinite(gap) else {}
+        return found | dict(_numbers(self._recorded, "method"))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes, as tensors and plain values; save it beside the optimizer's state."""
         if self._pending is not None:
             return dict(self._pending)
         state = self.method.state_dict()
-        return {"method": self.method.name, "epoch": self.epoch, "stop_reason": self.stop_reason, "acted": self._acted, "state": state}
+        said = {"acted": self._acted, "recorded": self._recorded}
+        return {"method": self.method.name, "epoch": self.epoch, "stop_reason": self.stop_reason, **said, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; before :meth:`attach` it waits for the optimizer.
@@ -327,6 +352,22 @@ class Balancer:
     def _load(self, state: Mapping[str, Any]) -> None:
         self.method.load_state_dict(state["state"])
         self.epoch, self.stop_reason, self._acted = state["epoch"], state.get("stop_reason"), dict(state.get("acted", {}))
+        self._recorded = dict(state.get("recorded", {}))
 
     def __repr__(self) -> str:
         return f"Balancer({self.method!r}, task={self.task.name!r})"
+
+
+def _or_trained(members: Sequence[Method]) -> str:
+    """Return what else may be done where a method's heads would be probes."""
+    probing = [type(member).__name__ for member in members if "heads" in member.option_names() and member.transforms()]
+    return f", or {probing[0]}(heads='trained'), which needs none" if probing else ""
+
+
+def _numbers(values: Mapping[str, Any], place: str) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in nested mappings, each with its path."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{place}/{name}")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            yield f"{place}/{name}", float(value)

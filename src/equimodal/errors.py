@@ -88,5 +88,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'known: joint, miles'
     """
     words = sorted(known)
-    match = difflib.get_close_matches(name, words, n=1)
-    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(words) or 'none'}"
+    spelled = {word.casefold(): word for word in words}
+    match = difflib.get_close_matches(name.casefold(), spelled, n=1)
+    return f"did you mean {spelled[match[0]]!r}?" if match else f"known: {', '.join(words) or 'none'}"

@@ -16,6 +16,7 @@ from equimodal._multipliers import (
     the_optimizer,
 )
 from equimodal._names import resolved, the_model
+from equimodal._regroup import regroup
 from equimodal.errors import InputError, nearest
 from equimodal.scores import MULTIMODAL
 
@@ -29,6 +30,7 @@ __all__ = [
     "modality_groups",
     "modality_modules",
     "parameter_owners",
+    "regroup",
     "tagged_modalities",
     "the_optimizer",
 ]
@@ -74,7 +76,7 @@ def parameter_owners(model: nn.Module, modalities: Mapping[str, Part]) -> dict[n
     owners: dict[nn.Parameter, str] = {}
     for modality, part in modalities.items():
         if modality == MULTIMODAL:
-            raise InputError(f"{MULTIMODAL!r} is the name of what belongs to no single modality: choose another name for this one")
+            raise InputError(f"{MULTIMODAL!r} is what belongs to no single modality: leave it out, and it counts as such")
         found = list(dict.fromkeys(_parameters(resolved(model, part, modality), modality)))
         if not found:
             raise InputError(f"modality {modality!r} has no parameters: give the modules that process it")
@@ -84,7 +86,7 @@ def parameter_owners(model: nn.Module, modalities: Mapping[str, Part]) -> dict[n
             if parameter in owners:
                 raise InputError(
                     f"parameter {names[parameter]!r} belongs to both {owners[parameter]!r} and {modality!r}: "
-                    f"leave shared parameters out, and they count as {MULTIMODAL!r}"
+                    f"narrow the pattern, or leave shared parameters out, and they count as {MULTIMODAL!r}"
                 )
             owners[parameter] = modality
     return owners
@@ -199,7 +201,8 @@ def _named_by_itself(model: nn.Module) -> dict[str, Any]:
     modalities = modality_modules(model)
     if not modalities:
         raise InputError(
-            f"{type(the_model(model)).__name__} does not name its modalities: pass them as {{'audio': [modules], 'image': [modules]}}"
+            f"{type(the_model(model)).__name__} does not name its modalities in modality_modules(): pass names of modules, patterns or "
+            f"modules, such as {{'audio': 'audio_*', 'image': model.vision}}{_named_by_a_part(model)}"
         )
     return modalities
 
@@ -236,3 +239,9 @@ class ParameterRegistry:
     def of(self, modality: str, role: str = "encoder") -> list[nn.Parameter]:
         """Return the parameters of a modality in a role; none where the model has no such part."""
         return self._parameters[modality].get(role, [])
+
+
+def _named_by_a_part(model: nn.Module) -> str:
+    """Return a hint where a part of a model names the modalities that the model does not."""
+    parts = [name for name, child in the_model(model).named_children() if modality_modules(child)]
+    return f"; its part {parts[0]!r} names them: pass model.{parts[0]}.modality_modules()" if parts else ""

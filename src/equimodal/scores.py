@@ -37,7 +37,9 @@ def checked_scores(scores: Scores, modalities: tuple[str, ...] | None = None, *,
         )
     if MULTIMODAL not in scores:
         given = ", ".join(map(str, scores)) or "none"
-        raise InputError(f"no score under the key {MULTIMODAL!r}{where}: add the score of the joint prediction (given: {given})")
+        prefixed = next((str(name) for name in scores if str(name).endswith(MULTIMODAL)), None)
+        mend = f"call {prefixed!r} so, and the others by their modality" if prefixed else "add the score of the joint prediction"
+        raise InputError(f"no score under the key {MULTIMODAL!r}{where}: {mend} (given: {given})")
     names = [name for name in scores if name != MULTIMODAL]
     if modalities is not None:
         unknown = [name for name in names if name not in modalities]

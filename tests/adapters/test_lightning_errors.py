@@ -36,8 +36,14 @@ def refused(module, callback, folder, **options):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("acc/{}", "validation logged no 'val_multimodal', 'val_audio', 'val_image': did you mean 'acc/multimodal'? (logged: acc/audio, "),
-        ("vla_{}", "validation logged no 'val_multimodal', 'val_audio', 'val_image': did you mean 'vla_multimodal'? (logged: vla_"),
+        (
+            "acc/{}",
+            "validation logged no 'val_multimodal', 'val_audio', 'val_image': say how they are called, as in scores='acc/{}' (logged: ",
+        ),
+        (
+            "vla_{}",
+            "validation logged no 'val_multimodal', 'val_audio', 'val_image': say how they are called, as in scores='vla_{}' (logged: ",
+        ),
     ],
 )
 def test_scores_of_another_name(name, message, tmp_path):

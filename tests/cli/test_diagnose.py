@@ -65,7 +65,7 @@ def test_gradients_and_robustness_on_request(finished, run_command):
     assert "not asked for" in plain
     shown = run_command("diagnose", finished[0], "--resamples", 10, "--gradients", "--robustness")
     assert "Gradient that reaches an encoder" in shown
-    assert "Joint score where a share of the samples lacks a modality" in shown
+    assert "Joint score with noise" in shown
 
 
 def test_a_checkpoint_is_its_run_with_those_weights(finished, run_command):
@@ -168,6 +168,18 @@ def test_other_data_than_those_of_the_run_are_noticed(finished, run_command, mon
     load = Tiny.load
     monkeypatch.setattr(Tiny, "load", lambda self, data_dir=None: dataclasses.replace(load(self, data_dir), digest="other"))
     assert "not those that the run was trained on" in run_command("diagnose", finished[0], "--resamples", 10)
+
+
+def test_samples_are_named_after_their_licence_and_left_out_by_wish(finished, run_command, monkeypatch, tmp_path):
+    monkeypatch.setattr(Tiny, "licence", "free for all", raising=False)
+    run_command("diagnose", finished[0], "--out", tmp_path / "with", "--resamples", 10)
+    run_command("diagnose", finished[0], "--out", tmp_path / "without", "--resamples", 10, "--no-samples")
+    shown, bare = ((tmp_path / name / "diagnosis.html").read_text(encoding="utf-8") for name in ("with", "without"))
+    assert "Licence: free for all." in shown
+    assert '<figure class="drawing">' in shown
+    assert "free for all" not in bare
+    assert '<figure class="drawing">' not in bare
+    assert '<article class="card">' in bare
 
 
 def test_without_what_draws_the_page_the_numbers_are_written(finished, run_command, monkeypatch, tmp_path):

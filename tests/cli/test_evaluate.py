@@ -98,7 +98,9 @@ def test_a_run_of_fit_is_sent_to_python(refused, tmp_path):
     from train.examples import run
 
     run(out=tmp_path / "fitted")
-    assert "is a run of fit" in refused("evaluate", tmp_path / "fitted")
+    said = refused("evaluate", tmp_path / "fitted")
+    assert "is a run of fit" in said
+    assert f"equimodal.absence_table(equimodal.load('{tmp_path / 'fitted'}', model=my_model), data)" in said
 
 
 def test_the_help_says_that_nothing_is_chosen(run_command):

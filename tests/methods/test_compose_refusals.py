@@ -47,7 +47,11 @@ CONFLICTS = [
     (lambda: [Watcher(), Owner()], OWNED.format("watcher cannot observe its predictions")),
     (lambda: [MILESMethod(), MILESMethod(tau=0.1)], "miles + miles: a method stands in a composition once"),
     (list, "a composition has two methods or more, got 0"),
-    (lambda: ["miles", 3], "method = 3: a name, or an equimodal.methods.Method with its hyper-parameters, is needed"),
+    (
+        lambda: ["miles", 3],
+        "method = 3: a name such as 'miles' is needed, or a method with its hyper-parameters, such as "
+        "equimodal.methods.miles.MILESMethod(tau=0.1)",
+    ),
     (lambda: [MILESMethod(), Nameless()], "Nameless has no name: give the class one, under which the composition keeps its state"),
 ]
 

@@ -12,7 +12,7 @@ from torch import nn
 from equimodal import MILES, InputError, UncertainGapWarning
 from equimodal.methods import methods
 from equimodal.methods.base import EpochContext
-from equimodal.methods.miles import MILESMethod, MILESRule, sampling_error, slower
+from equimodal.methods.miles import SILENT_EPOCHS, MILESMethod, MILESRule, NoSignalWarning, sampling_error, slower
 
 GOLDEN = {"multimodal": 0.70, "audio": 0.60, "image": 0.40}
 SLOW_AUDIO = {"multimodal": 0.9, "audio": 0.8, "image": 0.4}
@@ -614,3 +614,24 @@ def test_a_mistyped_hyper_parameter_leaves_the_optimizer_free(optimizer, options
     with pytest.raises(InputError, match=next(iter(options))):
         MILES(optimizer, **options)
     MILES(optimizer)
+
+
+def test_scores_that_are_never_positive_are_remarked_on_once(optimizer):
+    scheduler = MILES(optimizer)
+    minus_loss = {"multimodal": -0.5, **dict.fromkeys(scheduler.modalities, -0.7)}
+    for _ in range(SILENT_EPOCHS - 1):
+        scheduler.step(minus_loss)
+    with pytest.warns(NoSignalWarning, match=r"was -0.5 or so in all of the first 5 epochs, .* give scores that are larger"):
+        scheduler.step(minus_loss)
+    scheduler.step(minus_loss)  # says nothing more, or -W error would raise
+
+
+def test_a_prefix_before_the_names_is_pointed_out(optimizer):
+    with pytest.raises(InputError, match=r"^no score under .*: call 'val_multimodal' so, and the others by "):
+        MILES(optimizer).step({"val_multimodal": 0.5, "val_audio": 0.4})
+
+
+def test_an_optimizer_that_cannot_be_slowed_is_refused():
+    optimizer = torch.optim.Rprop([{"params": [nn.Parameter(torch.zeros(1))], "modality": name} for name in ("audio", "image")])
+    with pytest.raises(InputError, match=r"^Rprop reads its learning rate at the first step only and cannot be slowed: use another"):
+        MILES(optimizer)

@@ -262,7 +262,7 @@ def test_a_scheduler_that_moves_a_shared_tensor_in_place_moves_no_multiplied_rat
 
 # --- every optimizer
 
-ONE_GROUP_OR_SPARSE = {"LBFGS", "SparseAdam"}
+NOT_HERE = {"LBFGS", "Rprop", "SparseAdam"}  # of one group, refused, and for sparse gradients
 VARIANTS = {
     "SGD": [{"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, {"foreach": True}, {"fused": True}],
     "Adam": [{"foreach": True}, {"fused": True}, {"amsgrad": True, "weight_decay": 0.1}],
@@ -274,7 +274,7 @@ VARIANTS = {
 
 def optimizers():
     for name, kind in sorted(vars(torch.optim).items()):
-        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer and name not in ONE_GROUP_OR_SPARSE:
+        if inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer and name not in NOT_HERE:
             for options in [{}, *VARIANTS.get(name, [])]:
                 yield pytest.param(kind, options, id="-".join([name, *options]))
 

@@ -360,6 +360,17 @@ def test_input_that_cannot_be_used_is_answered_in_one_line(inputs, change, prese
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [(torch.zeros(8, 3), r"a tensor of shape \[8, 3\]"), ([torch.zeros(8, 3)], "a list"), (None, "a NoneType")]
+)
+def test_inputs_without_names_are_answered_without_showing_them(given, found):
+    for model in (make_model(), make_model().only("audio")):
+        for call in (model, model.predict):
+            with pytest.raises(InputError, match=f"the inputs are {found}: give them by modality, {{'audio': tensor") as caught:
+                call(given)
+            assert "\n" not in str(caught.value)
+
+
 def test_no_input_at_all_is_an_error():
     with pytest.raises(InputError, match="the inputs are empty: give at least one of audio, image"):
         make_model()({})

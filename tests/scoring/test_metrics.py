@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from torchmetrics import MeanSquaredError, MetricCollection, R2Score
+from torchmetrics import KendallRankCorrCoef, MeanSquaredError, MetricCollection, R2Score
 from torchmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex, MultilabelF1Score
 
 from equimodal.errors import InputError
@@ -129,6 +129,27 @@ REFUSED = {
 def test_what_is_no_metric_is_refused_in_one_line(metric, message):
     with pytest.raises(InputError, match=message) as error:
         as_metric(metric)
+    assert "\n" not in str(error.value)
+
+
+def test_what_torchmetrics_does_not_take_is_said_in_one_line_with_the_shapes():
+    said = r"'multiclass_accuracy' does not take logits \[8, 3\] and targets \[8\], torch.int64: If .preds."
+    with pytest.raises(InputError, match=said) as error:
+        fed("ordinal", MulticlassAccuracy(4), draw(8, 3)[0], torch.arange(8) % 4, size=8)
+    assert "\n" not in str(error.value)
+    by_position, ignored = draw(4, 3, 2)[0], torch.tensor([[0, -100], [1, 2], [2, -100], [0, 1]])
+    with pytest.raises(InputError, match=r"'multiclass_accuracy' does not take logits \[4, 3, 2\].*ignore_index=-100"):
+        fed("positions", MulticlassAccuracy(3), by_position, ignored)
+    score = fed("positions", MulticlassAccuracy(3, ignore_index=-100, average="micro"), by_position, ignored)["audio"]
+    counted = ignored >= 0
+    assert score == pytest.approx(float((by_position["audio"].argmax(dim=1) == ignored)[counted].float().mean()))
+
+
+@pytest.mark.filterwarnings("ignore:The use of `x.T`:UserWarning")
+def test_what_torchmetrics_cannot_compute_is_said_in_one_line():
+    said = r"the metric 'kendall_rank_corr_coef' cannot be computed: index .* \(IndexError\); give one"
+    with pytest.raises(InputError, match=said) as error:
+        fed("regression", KendallRankCorrCoef(), draw(8, 1)[0], torch.randn(8))
     assert "\n" not in str(error.value)
 
 

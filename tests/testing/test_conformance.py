@@ -109,6 +109,48 @@ def test_a_users_method_passes():
     check_method(Good)
 
 
+class NoLoss(Good):
+    """Forgets to return its loss."""
+
+    def combine(self, losses):
+        self.sum = super().combine(losses)
+
+
+class FeaturesAlone(Good):
+    """Returns features where routes are asked for."""
+
+    def transform(self, features, batch):
+        return features
+
+
+class NoModel(Good):
+    """Builds nothing."""
+
+    def build(self, model, criterion=None):
+        super().build(model, criterion)
+
+
+class NoState(Good):
+    """Returns no state."""
+
+    def state_dict(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (NoLoss, "NoLoss.combine returned a NoneType: return one loss, a tensor"),
+        (FeaturesAlone, r"FeaturesAlone.transform returned a dict: return Routes\(fusion, heads\)"),
+        (NoModel, "NoModel.build returned a NoneType: return the model to train"),
+        (NoState, "NoState.state_dict returned a NoneType: return a dict, empty for nothing"),
+    ],
+)
+def test_a_hook_that_returns_something_else_fails_with_the_reason(method, reason):
+    with pytest.raises(AssertionError, match=reason):
+        check_method(method)
+
+
 @pytest.mark.parametrize(
     ("method", "check", "reason"),
     [

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from equimodal.errors import CannotWrite
-from equimodal.nn import MLP, Concat, FiLM, Gated, JointFusion, ResNet, UnimodalModel, probe
+from equimodal.nn import MLP, Concat, FiLM, Gated, JointFusion, ResNet, TextEncoder, UnimodalModel, probe
 from equimodal.train.config import train
 from equimodal.train.exporting import export_modality, export_model, load_modality, load_model
 from equimodal.train.loading import load
@@ -75,6 +75,18 @@ def test_a_safetensors_file_says_what_it_holds(trained, tmp_path):
     assert (said["modality"], said["num_outputs"], said["projected"], said["task"]) == ("image", 3, True, "single-label")
     assert said["encoder"] == {**WIDE, "dropout": 0.0}
     assert said["run"]["method"]["name"] == "miles"
+    assert said["architecture"].startswith("Linear layers, each followed by ReLU, the last one too")
+    assert said["architecture"].endswith("; then a linear layer")  # the projection of a sum
+
+
+def test_the_architecture_of_every_encoder_is_said_in_words(tmp_path):
+    encoders = {"audio": ResNet(6, in_channels=1), "text": TextEncoder(9), "own": nn.Linear(3, 2)}
+    with safe_open(export_model(JointFusion(encoders, 3), tmp_path / "all.safetensors"), framework="pt") as file:
+        said = json.loads(file.metadata()["equimodal"])["architecture"]
+    assert said["audio"] == "The residual networks of He et al. (2016), averaged over the picture and without a classifier"
+    assert "SequenceEncoder, which ends with ReLU" in said["text"]
+    assert ":class:" not in said["text"]
+    assert said["own"] is None
 
 
 @SUFFIXES

@@ -16,10 +16,11 @@ from equimodal.data.base import Splits
 from equimodal.errors import InputError, TrainingDiverged
 from equimodal.groups import modality_groups
 from equimodal.methods.base import Method
+from equimodal.methods.gblend import GBlend
 from equimodal.methods.joint import Joint
 from equimodal.methods.miles import MILESMethod
 from equimodal.methods.unimodal import Unimodal
-from equimodal.nn import Prediction
+from equimodal.nn import Prediction, UnimodalModel
 from equimodal.train import fit, loop
 
 from .examples import CountingSet, Pairs, network, one_line, read_metrics, run, same, samples, splits
@@ -406,14 +407,22 @@ def test_what_a_model_must_offer_is_said_in_one_line():
     with pytest.raises(InputError, match=r"at least two modalities") as error:
         run(Plain(), method="miles")
     one_line(error)
-    with pytest.raises(InputError, match=r"returned a Tensor: it must return an equimodal.nn.Prediction") as error:
+    with pytest.raises(InputError, match=r"returned a Tensor and no equimodal.Prediction.*equimodal\.probe") as error:
         run(Bare(), method="joint")
+    one_line(error)
+    with pytest.raises(InputError, match=r"returned a dict and no equimodal.Prediction.*equimodal\.probe") as error:
+        run(ByHead(), method="joint")
     one_line(error)
 
 
 class Bare(Plain):
     def forward(self, inputs):
         return super().forward(inputs).multimodal
+
+
+class ByHead(Plain):
+    def forward(self, inputs):
+        return {"multimodal": super().forward(inputs).multimodal}
 
 
 # --- optimizers and groups -------------------------------------------------------------------------------------------
@@ -581,6 +590,58 @@ def test_targets_that_do_not_suit_the_model_are_refused():
     with pytest.raises(InputError, match="the val split has the class number 3") as error:
         run(data=Splits(data.train, TensorSet(data.val.inputs, data.val.targets.clamp(min=2) + 1), data.test))
     one_line(error)
+
+
+class Steps(Named):
+    """A model of ordered classes: two steps between three of them."""
+
+    def forward(self, inputs):
+        found = super().forward(inputs)
+        return Prediction(found.multimodal[:, :2], {name: logits[:, :2] for name, logits in found.unimodal.items()})
+
+
+def strange(data, form):
+    """The last sample of a split has class 3, in the data's own form."""
+    targets = data.targets.clone()
+    targets[-1] = 3
+    data = TensorSet(data.inputs, targets)
+    return {"tensors": data, "pairs": Pairs(data), "batches": [data[:16], data[16:]]}[form]
+
+
+class Parted(Named):
+    """A model that G-Blend can take apart."""
+
+    def forward(self, inputs, transform=None):
+        return super().forward(inputs)
+
+    def only(self, modality):
+        return UnimodalModel(modality, nn.Identity(), getattr(self, modality))
+
+
+@pytest.mark.parametrize("form", ["tensors", "pairs", "batches"])
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("model", "task", "method"),
+    [(Named, "single-label", "joint"), (Steps, "ordinal", "joint"), (Parted, "single-label", GBlend(fraction=0.4))],
+    ids=["single-label", "ordinal", "gblend"],
+)
+def test_targets_that_do_not_suit_a_model_without_num_outputs_are_refused_once_it_has_predicted(model, task, method, split, form):
+    if isinstance(method, GBlend) and form == "batches":
+        method = "joint"  # it cannot divide batches
+    data = splits(sizes=(50, 30, 20))
+    parts = {**data.parts(), split: strange(getattr(data, split), form)}
+    with pytest.raises(InputError, match="the class number 3: numbers from 0 to 2 are needed") as error:
+        run(model(), data=Splits(**parts), task=task, method=method)
+    one_line(error)
+
+
+def test_a_run_says_in_one_line_what_it_is(tmp_path):
+    finished = run(out=tmp_path / "run", method="miles", epochs=2)
+    score = finished.result["scores"]["test"]["multimodal"]
+    best = finished.result["best_epoch"]
+    assert repr(finished).startswith(f"<Run of JointFusion, miles: 2 epochs, best {best}; test accuracy: multimodal {score:.3g}, image ")
+    assert repr(finished).endswith(f"{tmp_path / 'run'}>")
+    assert len(repr(finished)) < 150 + len(str(tmp_path))
 
 
 def test_a_single_sample_is_enough():

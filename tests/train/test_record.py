@@ -103,6 +103,11 @@ CHANGES = {
 }
 
 
+def test_a_finished_run_does_not_become_a_longer_one(tmp_path):
+    start(tmp_path / "run")
+    refused(tmp_path / "run", r"\(epochs = 3 there, 8 here\): a run's epochs are fixed when it begins; choose another folder", epochs=8)
+
+
 @pytest.mark.parametrize("place", CHANGES)
 def test_a_folder_of_another_configuration_is_refused_and_the_difference_named(tmp_path, place):
     options = {"optimizer": functools.partial(torch.optim.Adam, lr=0.1)}

@@ -48,7 +48,19 @@ def not_logged(missing: Sequence[str], logged: Collection[str], when: str = "val
     """
     known = sorted(logged)
     by_loader = [name for name in known if name.startswith(f"{missing[0]}/dataloader_idx_")]
-    hint = f"there are several loaders, name one: {by_loader[0]!r} " if by_loader else f"{nearest(missing[0], set(known) - set(taken))} "
+    hint = (
+        f"there are several loaders, name one: {by_loader[0]!r} "
+        if by_loader
+        else f"{nearest(missing[0], _scores_among(set(known) - set(taken)))} "
+    )
+    patterns = [name.replace("multimodal", "{}") for name in known if "multimodal" in name and not by_loader]
+    if patterns and "multimodal" in missing[0]:
+        hint = f"say how they are called, as in scores={patterns[0]!r} "
     # All that is known comes anyway.
     hint = "" if hint.startswith("known:") else hint
     return f"{when} logged no {', '.join(map(repr, missing))}: {hint}(logged: {', '.join(known) or 'nothing'})"
+
+
+def _scores_among(names: Iterable[str]) -> list[str]:
+    """Leave out what harnesses measure of themselves."""
+    return [name for name in names if not name.endswith(("runtime", "per_second", "_time", "epoch", "step"))]

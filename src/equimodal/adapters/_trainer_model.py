@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equimodal.balancer import Balancer
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 from equimodal.groups import modality_modules
 from equimodal.head_scores import HeadScores
 from equimodal.scores import MULTIMODAL
@@ -116,7 +116,7 @@ class TrainerModel(nn.Module):
         """Return ``"loss"`` where there are labels, ``"logits"`` by head, and ``"present"`` where masks were given."""
         present = {name.removeprefix(_PRESENT): inputs.pop(name) for name in list(inputs) if name.startswith(_PRESENT)}
         present = {name: mask.bool() for name, mask in present.items() if mask is not None}
-        prediction = self.model(inputs, **({"present": present} if present else {}))
+        prediction = self._predict(inputs, present)
         output: dict[str, Any] = {}
         if labels is not None:
             output["loss"] = self._loss(prediction, labels)
@@ -124,6 +124,19 @@ class TrainerModel(nn.Module):
         if present:
             output["present"] = present
         return output
+
+    def _predict(self, inputs: dict[str, Any], present: dict[str, Tensor]) -> Prediction:
+        try:
+            found: Prediction = self.model(inputs, **({"present": present} if present else {}))
+        except TypeError as error:
+            said = first_line(error)
+            if "argument" not in said:
+                raise
+            raise InputError(
+                f"the model cannot be called with the columns {', '.join(inputs) or 'none'} ({said}): name its inputs, as in "
+                "TrainerModel(model, columns=['input_ids', 'pixel_values']), and probe a model that takes keywords with call='keywords'"
+            ) from error
+        return found
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # what a method counts is no reason to compile anew
     def _loss(self, prediction: Prediction, labels: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class BalanceCallback(Callback):
     :param task: what targets look like, for :meth:`loss` and :meth:`score`; default ``"single-label"``.
     :param metric: what :meth:`score` computes, as in :class:`equimodal.HeadScores`; default the task's first metric.
     :param optimizer: which of several optimizers holds the modalities, counted from 0.
+    :param options: hyper-parameters of a method that is given by its name, such as ``tau=0.1``.
     :raises InputError: for a method that cannot be let in, and for a pattern without ``{}``; in ``fit`` for untagged groups, several
         optimizers, metrics that were not logged or differ between processes, and strategies that leave no way in.
     """
@@ -97,12 +98,13 @@ class BalanceCallback(Callback):
         task: str | Task = "single-label",
         metric: Any = None,
         optimizer: int | None = None,
+        **options: Any,
     ) -> None:
         self.scores = check_names("scores", scores) or "val_{}"
         self.losses = check_names("losses", losses)
         self.train_scores = check_names("train_scores", train_scores)
         self.model, self.metric, self.index = model, metric, optimizer
-        self._make = partial(Balancer, method, task=task)
+        self._make = partial(Balancer, method, task=task, **options)
         self._begin({})
 
     def _begin(self, state: dict[str, Any]) -> None:

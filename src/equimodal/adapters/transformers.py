@@ -75,6 +75,7 @@ class BalanceCallback(TrainerCallback, ExportableState):
         mapping by head. Default ``"eval_{}"``, as :func:`head_metrics` names them; ``"eval_NAME_{}"`` where there are several data sets.
     :param losses: likewise the mean validation losses, for methods that look at them; default ``"eval_loss_{}"``.
     :param task: what targets look like, for :meth:`loss`.
+    :param options: hyper-parameters of a method that is given by its name, such as ``tau=0.1``.
     :raises InputError: for an unknown method, one that takes the optimizer's step itself, and a pattern without ``{}``.
     """
 
@@ -85,8 +86,9 @@ class BalanceCallback(TrainerCallback, ExportableState):
         scores: Names = "eval_{}",
         losses: Names = "eval_loss_{}",
         task: str | Task = "single-label",
+        **options: Any,
     ) -> None:
-        self.balancer = Balancer(method, task=task)
+        self.balancer = Balancer(method, task=task, **options)
         self.scores = check_names("scores", scores) or "eval_{}"
         self.losses = check_names("losses", losses) or "eval_loss_{}"
         self.rounds = 0

@@ -46,8 +46,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--split", choices=("val", "test", "train"), default="val", metavar="NAME", help="val, test or train; default val")
     parser.add_argument("--data-dir", type=folder, metavar="FOLDER", help="where the data set's files are; only ever read")
     parser.add_argument("--gradients", action="store_true", help="also measure the gradient that reaches each encoder: another pass")
-    parser.add_argument("--robustness", action="store_true", help="also score with modalities missing or noised: more passes")
+    parser.add_argument("--robustness", action="store_true", help="also score with noise on the inputs: more passes")
     parser.add_argument("--compare", type=folder, metavar="OTHER", help="put another model beside it")
+    parser.add_argument("--no-samples", action="store_true", help="leave pictures, sounds and texts of samples out of the page")
     parser.add_argument("--metric", metavar="NAME", help="the score; default the run's")
     parser.add_argument("--resamples", type=count, default=1000, metavar="N", help="bootstrap samples behind the intervals; default 1000")
     parser.add_argument("--title", metavar="TEXT", help="what is diagnosed, in words; default the method and the data set")
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
             say(f"\n{'═' * WIDTH}\n")
             say(render_comparison(diagnosis, other, WIDTH))
     if arguments.out is not None:
-        written = _write(arguments.out, diagnosis, other, opened, arguments.split)
+        written = _write(arguments, diagnosis, other, opened)
         if not arguments.json:
             say()
             _paragraph(written)
@@ -126,23 +127,32 @@ def _other(path: Path, arguments: argparse.Namespace) -> Diagnosis:
     return _diagnosed(path, arguments, title=False)[1]
 
 
-def _write(out: Path, diagnosis: Diagnosis, other: Diagnosis | None, opened: Opened, split: str) -> str:
+def _write(arguments: argparse.Namespace, diagnosis: Diagnosis, other: Diagnosis | None, opened: Opened) -> str:
     """Write the files, and return in words which they are."""
     from equimodal._files import make_folder
     from equimodal.diagnose.saving import save
     from equimodal.errors import MissingDependency
 
+    out: Path = arguments.out
     make_folder(out)
     try:
         from equimodal.diagnose.page import samples_of, write_page
 
-        samples = samples_of(getattr(opened.splits, split), dataset=opened.dataset)
-        write_page(diagnosis, out / "diagnosis.html", samples=samples, compare=other)
+        data, source = getattr(opened.splits, arguments.split), opened.dataset
+        samples = None if arguments.no_samples else samples_of(data, dataset=source, split=arguments.split)
+        write_page(diagnosis, out / "diagnosis.html", samples=samples, credit=_credit(source), compare=other)
     except MissingDependency as error:
         save(diagnosis, out)
         return f"wrote diagnosis.json and diagnosis.csv into {out}; no page: {error}"
     beside = "" if other is None else ", diagnosis-compared.json, diagnosis-compared.csv"
     return f"wrote diagnosis.html, diagnosis.json, diagnosis.csv{beside} into {out}"
+
+
+def _credit(dataset: Any) -> str:
+    """Return whose samples they are, under which licence: a page is passed on."""
+    texts = {label: getattr(dataset, label.lower(), "") for label in ("Licence", "Citation")}
+    said = [f"{label}: {text.rstrip('.')}." for label, text in texts.items() if text]
+    return f"Samples of {dataset.name}. {' '.join(said)}" if said else ""
 
 
 def _note(text: str) -> None:

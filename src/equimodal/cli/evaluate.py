@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from equimodal.cli.parser import WIDTH, Parser, folder, no_more, say
 from equimodal.cli.steps import data_steps
+from equimodal.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +56,18 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     no_more(extra, arguments.parser)
     from equimodal.train.absence import absence_table
     from equimodal.train.config import load_data
-    from equimodal.train.loading import RunFacts, load, read_config, run_facts
+    from equimodal.train.loading import RunFacts, is_recipe, load, read_config, run_facts
     from equimodal.train.record import plain
     from equimodal.train.setting import deterministic, the_device
 
     path = arguments.run_folder
-    facts: RunFacts = run_facts(path)
     config = read_config(path)
+    if not is_recipe(config):
+        raise InputError(
+            f"{path} is a run of fit, which only Python can load, with your model and data:"
+            f" print(equimodal.absence_table(equimodal.load({str(path)!r}, model=my_model), data))"
+        )
+    facts: RunFacts = run_facts(path)
     device = the_device(arguments.device)
     model = load(path, weights=arguments.weights).to(device)
     with nullcontext() if arguments.json else data_steps():

@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 from equimodal.cli.parser import WIDTH, Parser, folder, no_more, say
+from equimodal.errors import InputError
 
 __all__ = ["add_parser"]
 
@@ -37,9 +38,14 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Write the file, and say what is in it."""
     no_more(extra, arguments.parser)
     from equimodal.train.exporting import export_modality, export_model
-    from equimodal.train.loading import run_facts
+    from equimodal.train.loading import is_recipe, read_config, run_facts
 
     source, target, weights = arguments.run_folder, arguments.to, arguments.weights
+    if not is_recipe(read_config(source)):
+        loaded = f"equimodal.load({str(source)!r}, model=my_model)"
+        name = arguments.modality
+        call = f"export_modality({loaded}, {name!r}, {str(target)!r})" if name else f"export_model({loaded}, {str(target)!r})"
+        raise InputError(f"{source} is a run of fit, which only Python can load, with your model: equimodal.train.exporting.{call}")
     if arguments.modality is None:
         export_model(source, target, weights=weights)
     else:

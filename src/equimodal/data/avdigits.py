@@ -75,6 +75,8 @@ class AVDigits(Dataset):
         self.val = val
         self.test = test
         self.pairing_seed = pairing_seed
+        self._heard: dict[str, Tensor] = {}
+        self._sounds: Path | fsdd.Recordings | None = None
 
     def load(self, data_dir: Path | None = None) -> Splits:
         """Read MNIST and the recordings, prepare the sounds and pair them.
@@ -93,6 +95,7 @@ class AVDigits(Dataset):
         pools = self.utterances(recordings)
         sounds = _pictures(recordings, pools["train"])
         order = _shuffled(len(train_labels), self.pairing_seed, "train")
+        self._sounds = directory / "fsdd"
         chosen = {
             "train": order[: self.train],
             "val": order[AVAILABLE["train"] :][: self.val],
@@ -101,12 +104,27 @@ class AVDigits(Dataset):
 
         def paired(name: str, images: Tensor, labels: Tensor) -> TensorSet:
             targets = labels[chosen[name]]
-            heard = pair_by_label(targets, recordings.labels, pools[name], seed=(self.pairing_seed, name))
+            heard = self._heard[name] = pair_by_label(targets, recordings.labels, pools[name], seed=(self.pairing_seed, name))
             return TensorSet({"image": images[chosen[name]].unsqueeze(1).float() / 255, "audio": sounds[heard]}, targets)
 
         return Splits(
             paired("train", train_images, train_labels), paired("val", train_images, train_labels), paired("test", test_images, test_labels)
         )
+
+    def recording(self, split: str, modality: str, index: int) -> tuple[Tensor, int] | None:
+        """Return the sound that a sample's spectrogram was made from, whole, and its samples per second.
+
+        :param split: ``"train"``, ``"val"`` or ``"test"``.
+        :param modality: only ``"audio"`` is a sound.
+        :param index: the sample's number in that split.
+        :returns: ``[length]`` within -1 and 1, and 8000; None of a picture, and before the data are loaded.
+        :raises InputError: when the recordings have been taken away or altered since they were loaded.
+        """
+        if modality != "audio" or split not in self._heard or self._sounds is None:
+            return None
+        if isinstance(self._sounds, Path):
+            self._sounds = fsdd.load(self._sounds)  # again, and only now: training has no use for them
+        return self._sounds.waveform(int(self._heard[split][index])), fsdd.SAMPLE_RATE
 
     def utterances(self, recordings: fsdd.Recordings) -> dict[str, Tensor]:
         """Return the numbers of the utterances that each split may use."""

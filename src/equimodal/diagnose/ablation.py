@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equimodal.data.batch import map_tensors
-from equimodal.diagnose.collecting import Collected, complete_batches
+from equimodal.diagnose.collecting import Collected, read_again
 from equimodal.diagnose.record import Ablation
 from equimodal.errors import InputError, first_line
 from equimodal.scores import MULTIMODAL
@@ -245,16 +245,10 @@ class _Kept:
 
 def _parts(collected: Collected, source: Source) -> Iterator[tuple[slice, Mapping[str, Any] | None]]:
     """Yield which samples make up each batch, with their inputs where the model is asked with them."""
-    start = 0
     if collected.subject.again or collected.subject.ablated == "subsets":
-        for batch, _, _ in complete_batches(source, collected.subject.modalities):
-            rows = slice(start, start + len(batch))
-            if not torch.equal(batch.targets.cpu(), collected.targets[rows]):
-                raise InputError("the data come in another order when they are read again: give a loader that does not shuffle")
-            start += len(batch)
-            if len(batch):
-                yield rows, batch.inputs
+        yield from ((rows, batch.inputs) for rows, batch in read_again(source, collected))
         return
+    start = 0
     for size in collected.sizes:
         if size:
             yield slice(start, start + size), None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from equimodal.diagnose.cache import FeatureCache
     from equimodal.train.batches import Source
 
-__all__ = ["Collected", "collect", "complete_batches", "rebuilt"]
+__all__ = ["Collected", "collect", "complete_batches", "read_again", "rebuilt"]
 
 
 class Place(NamedTuple):
@@ -150,6 +150,23 @@ def complete_batches(source: Source, modalities: tuple[str, ...]) -> Iterator[tu
         if len(rows) < len(batch):
             batch, numbers = _rows(batch, rows), numbers[rows.cpu()]
         yield Batch(batch.inputs, batch.targets), numbers, len(has) - len(rows)
+
+
+def read_again(source: Source, collected: Collected) -> Iterator[tuple[slice, Batch]]:
+    """Yield the complete samples of a source once more, batch by batch, and which rows of what was collected they are.
+
+    :raises InputError: for data that come in another order than the first time.
+    """
+    start = 0
+    for batch, _, _ in complete_batches(source, collected.subject.modalities):
+        rows = slice(start, start + len(batch))
+        if not torch.equal(batch.targets.cpu(), collected.targets[rows]):
+            raise InputError("the data come in another order when they are read again: give a loader that does not shuffle")
+        start += len(batch)
+        if len(batch):
+            yield rows, batch
+    if start != len(collected):
+        raise InputError(f"the data have {start:,} complete samples when they are read again, and had {len(collected):,}: give the same")
 
 
 @torch.no_grad()

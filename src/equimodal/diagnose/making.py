@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from equimodal.diagnose.ablation import Without, ablations, evaluate_without
 from equimodal.diagnose.calibration import agreement, calibration, disagreements
-from equimodal.diagnose.collecting import complete_batches
+from equimodal.diagnose.collecting import complete_batches, read_again
 from equimodal.diagnose.curves import curves, generalisation
 from equimodal.diagnose.encoders import encoder_facts
 from equimodal.diagnose.gradients import gradient_norms
@@ -156,7 +156,7 @@ class Making:
         features = self.collected.features
         if not features:
             raise InputError("the model does not show its features: return them in the Prediction, or put equimodal.probe on it")
-        return {name: feature.float() for name, feature in features.items()}
+        return features
 
     def _probes(self) -> dict[str, Interval]:
         features, fitted = self._features(), self.fitted
@@ -164,7 +164,7 @@ class Making:
             features,
             self.collected.targets,
             self.measure.task,
-            train=None if fitted is None else ({name: feature.float() for name, feature in fitted.features.items()}, fitted.targets),
+            train=None if fitted is None else (fitted.features, fitted.targets),
             seed=self.seed,
             num_outputs=self.collected.logits[MULTIMODAL].shape[1],
         )
@@ -248,7 +248,7 @@ class Making:
                 return subject.observe(batch.inputs).logits[MULTIMODAL].float().cpu()
 
         def batches() -> Iterator[Batch]:
-            return (batch for batch, _, _ in complete_batches(source, subject.modalities) if len(batch))
+            return (batch for _, batch in read_again(source, self.collected))
 
         points = noise(predict, batches, subject.modalities, self._score, full=self.collected.logits[MULTIMODAL], seed=self.seed)
         self.passes += samples / len(self.collected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from equimodal.diagnose.answers import answers_of, predicted
+from equimodal.errors import InputError, first_line
 from equimodal.tasks import TASKS
 from equimodal.train.absence_scores import make_scores
 
@@ -37,6 +40,7 @@ class Measure:
         self.classes = self.task is TASKS["single-label"]
         self.is_accuracy = self.scores.counts_hits
         self._answers = answers_of(self.task)
+        self.one_class = self._answers in ("classes", "steps")
         self._macro = ready and self.classes and self.metric == "macro_f1"
 
     def kept(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -63,7 +67,26 @@ class Measure:
         if self._macro:
             return torch.stack([_macro_f1(predicted, targets, bootstrap) for predicted in kept], dim=1)
         logits = torch.stack(kept)
-        return bootstrap.rescored(lambda drawn: self.scores.of(logits[:, drawn], targets[drawn]))
+        return bootstrap.rescored(self._scorer(logits, targets))
+
+    def _scorer(self, logits: Tensor, targets: Tensor) -> Callable[[Tensor], list[float]]:
+        """Return what scores drawn samples: first all of them, where a metric that fails is refused; later it is NaN for such a draw."""
+        whole = True
+
+        def score(drawn: Tensor) -> list[float]:
+            nonlocal whole
+            first, whole = whole, False
+            try:
+                return self.scores.of(logits[:, drawn], targets[drawn])
+            except InputError:
+                raise
+            except Exception as error:
+                if first:
+                    said = f"{type(error).__name__}: {first_line(error)}"
+                    raise InputError(f"the metric {self.metric!r} cannot be computed: {said}") from error
+                return [math.nan] * len(logits)
+
+        return score
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor | None:
         """Return which samples ``[samples]`` are predicted right, where a sample has one class, ordered or not."""

@@ -109,6 +109,10 @@ def diagnose(
     check_numbers(resamples, level)
     if permutations is not None and (not isinstance(permutations, int) or isinstance(permutations, bool) or permutations < 1):
         raise InputError(f"permutations = {permutations!r}: a whole number of at least 1 is needed")
+    _check_whole("seed", seed, -(2**63))
+    _check_whole("batch_size", batch_size, 1)
+    if train is data:
+        raise InputError("train is the same object as data: probes would be scored on what they were fitted to; leave train out")
     if processes.world_size() > 1:
         raise InputError(
             f"a diagnosis needs all samples in one process, and there are {processes.world_size()}: call it after training, in one"
@@ -122,7 +126,9 @@ def diagnose(
     source_of = partial(_source, model=model, measure=measure, batch_size=batch_size, device=place, modalities=names)
     source = source_of(data, name)
     train_source = None if train is None else source_of(train, "train")
-    with _evaluating(model, place), FeatureCache(cache_limit, expected=source.samples) as cache:
+    # Loaders draw a seed from torch's random state with every pass.
+    random = torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
+    with random, _evaluating(model, place), FeatureCache(cache_limit, expected=source.samples) as cache:
         collected = collect(model, source, cache, modalities=names, split=name)
         _check_classes(collected, measure, name)
         with FeatureCache(
@@ -170,7 +176,7 @@ def _findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
 
 
 def _check_classes(collected: Collected, measure: Measure, split: str) -> None:
-    if not measure.classes:
+    if not measure.one_class:
         return
     present = torch.unique(collected.targets)
     if len(present) < 2:
@@ -193,7 +199,14 @@ def _names(modalities: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     if isinstance(modalities, str) or not all(isinstance(name, str) for name in modalities):
         raise InputError(f"modalities = {modalities!r}: a list of names is needed")
+    if len(set(modalities)) < len(modalities):
+        raise InputError(f"modalities = {list(modalities)!r}: every name once is needed")
     return tuple(modalities)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+        raise InputError(f"{name} = {value!r}: a whole number{'' if least < 0 else f' of at least {least}'} is needed")
 
 
 def _device(model: Any, device: str | torch.device | None) -> torch.device:

@@ -22,6 +22,9 @@ adds nothing    otherwise, high ≤ n; in one of these ways:
                 - open: there is neither, or its interval is too wide
 ==============  ====================================================================================================
 
+Where no prediction changes, a bootstrap sees no loss in any number of samples; *high* is therefore never taken as less than 3 divided by
+their number, the 95 % limit for what happened to none of them (scores that are shares).
+
 A twentieth of the gain, because no decision hangs on less, and because the intervals of a few hundred samples can tell it from none: with
 300 samples, a gain of 0.8 and a loss near zero that changes one prediction in fifty, half the interval is 0.016, and n is 0.04.
 
@@ -45,7 +48,8 @@ interval holds τ. "Since epoch e" is the first epoch from which the recorded δ
 - *at chance*: the interval of *s* reaches down to *c*. Nothing else is said about use.
 - *worse than one*: all utilization rates but that of the best head's own modality are below zero with their intervals, by more than n.
 - *undertrained*: over the last quarter of the epochs train and validation scores rose, from mean to mean of quarters, by more than
-  0.02 · gain, and the best epoch lies in it. At least four epochs are needed.
+  0.03 · gain, and the best epoch lies in it: by less they move with a few hundred validation samples anyway. At least four epochs are
+  needed.
 - *overfits*: a head is not undertrained, and its train score minus its score here is more than a fifth of its train score minus *c*, and
   more than the whole width of its interval. A fifth of what was learned is the measure that τ is for heads; the width keeps out what the
   choice of samples makes.

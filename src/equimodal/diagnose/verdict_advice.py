@@ -32,7 +32,7 @@ def balance(facts: Facts, leader: str, others: Sequence[str], roles: Mapping[str
     if len(by_role.get("noise", ())) == len(others):
         return None, f"That is as it should be while {listing(others)} {'has' if len(others) == 1 else 'have'} nothing to tell."
     if len(by_role.get("redundant", ())) == len(others):
-        return None, f"No score is lost by that: what {listing(others)} could add, {leader} tells already."
+        return None, f"At present no score is lost by that: what {listing(others)} can tell now, {leader} tells as well."
     if harmful := by_role.get("harmful"):
         return f"First see to {listing(harmful)} (below), before {leader} is slowed.", ""
     if by_role.get("unsure") and not by_role.get("adds") and not by_role.get("unused"):
@@ -48,7 +48,7 @@ def _heads_first(facts: Facts, weak: str) -> str:
     here = "" if head is None or head.value is None else f" ({facts.score(head.value)})"
     return (
         f"Train {weak} alone (equimodal rates): if that is no better than its head{here} here, there is nothing to balance. If it is, give"
-        " every head a loss of its own (method joint)."
+        " every head a loss of its own (method joint), where it has none."
     )
 
 

@@ -23,6 +23,8 @@ HARDLY = 0.1
 KINDS = ("mean", "absent", "zero", "permutation")
 """The ways to leave a modality out, that which the sentences speak of first."""
 _NO_SHARES = ("r2",)
+_NONE_OF_MANY = 3.0
+"""What happens to none of n samples happens, with 95 % confidence, to at most 3/n of all (the rule of three)."""
 _LEFT_OUT = {
     "mean": "replaced by its mean",
     "absent": "left out",
@@ -61,8 +63,11 @@ class Facts:
     :ivar kind: the way of leaving out that the sentences speak of: the first of :data:`KINDS` that has every modality; None without any.
     :ivar losses: by modality what is lost without it, in that way.
     :ivar worth: by modality its Shapley value, in the same way; empty without.
-    :ivar baseline: the score of knowing nothing: the commonest class, else the model with every modality left out; None where unknown.
+    :ivar other_ways: by every other way of leaving out its Shapley values.
+    :ivar baseline: the score of knowing nothing: the commonest class, for R² the mean, else the model with every modality left out; None
+        where unknown.
     :ivar negligible: the largest loss that counts as none.
+    :ivar unseen: a loss that is smaller than this can leave every prediction as it is, so that no bootstrap shows it.
     """
 
     def __init__(self, diagnosis: Diagnosis) -> None:
@@ -78,15 +83,19 @@ class Facts:
             shares = next((diagnosis.shapley[kind] for kind in KINDS if kind in diagnosis.shapley), None)
         self.worth: Mapping[str, Interval] = shares.values if shares is not None else {}
         self.interactions: Mapping[str, Interval] = shares.interactions if shares is not None else {}
+        self.other_ways = {kind: diagnosis.shapley[kind] for kind in KINDS if kind != self.kind and kind in diagnosis.shapley}
         self.empty = shares.empty if shares is not None else None
         self.baseline = self._baseline()
         self.gain = None if self.joint_value is None else self.joint_value - (self.baseline or 0.0)
         self.negligible = NEGLIGIBLE * max(self.gain or 0.0, 0.0)
         self.percent = self._is_percent()
+        self.unseen = _NONE_OF_MANY / diagnosis.samples if self.percent and diagnosis.samples else 0.0
 
     def _baseline(self) -> float | None:
         if self.record.chance is not None:
             return self.record.chance
+        if self.record.metric == "r2":
+            return 0.0  # of always answering the mean; predictions of other samples are worse than that
         for kind in ("permutation", *KINDS):
             found = self.record.shapley.get(kind)
             if found is not None and found.empty.value is not None:
@@ -104,7 +113,12 @@ class Facts:
     @property
     def left_out(self) -> str:
         """What was done to a modality, in words."""
-        return _LEFT_OUT.get(self.kind or "", "left out")
+        return self.how(self.kind or "")
+
+    @staticmethod
+    def how(kind: str) -> str:
+        """Return what a way of leaving out does, in words."""
+        return _LEFT_OUT.get(kind, "left out")
 
     def share(self, name: str) -> float | None:
         """Return the part of what all modalities give that a modality has by its Shapley value; None where that makes no sense."""

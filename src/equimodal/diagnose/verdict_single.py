@@ -29,11 +29,12 @@ def _role(facts: Facts, name: str) -> Role:
     loss = known(facts.losses.get(name))
     if loss is None:
         return "unknown"
-    if loss.low > 0 and loss.high > facts.negligible:
+    most = max(loss.high, facts.unseen)
+    if loss.low > 0 and most > facts.negligible:
         return "adds"
     if loss.high < 0 and -loss.value > facts.negligible:
         return "harmful"
-    if loss.high > facts.negligible:
+    if most > facts.negligible:
         return "unsure"
     worth = known(facts.worth.get(name))
     if worth is not None and worth.low > facts.negligible:
@@ -88,8 +89,15 @@ def _redundant_one(facts: Facts, name: str) -> Finding:
     said, proof = _adds_nothing(facts, name)
     worth = facts.lost(facts.worth[name])
     others = listing(other for other in facts.names if other != name)
-    said += f" It is used all the same (its Shapley value is {worth}), but what it tells, {others} can tell without it."
-    return Finding("redundant", name, f"{said} Nothing is to be won by giving it more weight.", proof, None)
+    said += f" It is used all the same (its Shapley value is {worth}), but what it tells now, {others} can tell without it."
+    both, more = _from_both(facts, name, proof)
+    advice = None
+    if more is not None and more > facts.negligible:
+        said += both
+        advice = (
+            f"Its features hold more than the model takes from them: train the fusion longer, or {name} alone to see what there is to gain."
+        )
+    return Finding("redundant", name, said, proof, advice)
 
 
 def _unused(facts: Facts, name: str) -> Finding:
@@ -97,23 +105,30 @@ def _unused(facts: Facts, name: str) -> Finding:
     reads = facts.reads(name)
     assert reads is not None
     said += f" It could tell something: {reads[0]} scores {facts.scored(reads[1])}, and knowing nothing {facts.score(facts.baseline)}."
-    more = None
-    if len(facts.names) == 2 and (both := known(facts.record.probes.get(MULTIMODAL))) is not None:
-        other = next(one for one in facts.names if one != name)
-        best = known(facts.record.probes.get(other))
-        if best is not None:
-            proof |= evidence("score of a linear probe on all features", both)
-            more = both.value - best.value
-            if both.low > best.high or (more > facts.negligible and both.low > best.value):
-                said += f" A probe on both reads {facts.scored(both)}, one on {other} alone {facts.score(best.value)}."
-            elif more <= facts.negligible:
-                said += (
-                    f" But a probe on both ({facts.score(both.value)}) is hardly better than one on {other} alone"
-                    f" ({facts.score(best.value)}): what can be read from {name}, {other} tells as well."
-                )
+    both, more = _from_both(facts, name, proof)
+    said += both
     if facts.frozen(name):
         said += f" Its encoder is frozen: none of its {facts.record.encoders[name].parameters:,} parameters is trained."
     return Finding("unused", name, said, proof, spread(facts, name, more))
+
+
+def _from_both(facts: Facts, name: str, proof: dict[str, Any]) -> tuple[str, float | None]:
+    """Return what a probe on two modalities has over one on the other alone: in words, and as a number where it is clear."""
+    other = next(one for one in facts.names if one != name)
+    both, best = known(facts.record.probes.get(MULTIMODAL)), known(facts.record.probes.get(other))
+    if len(facts.names) != 2 or both is None or best is None:
+        return "", None
+    proof |= evidence("score of a linear probe on all features", both) | evidence(f"score of a linear probe on {other}", best)
+    more = both.value - best.value
+    if more <= facts.negligible:
+        said = (
+            f" But a probe on both ({facts.score(both.value)}) is hardly better than one on {other} alone ({facts.score(best.value)}): what"
+            f" can be read from {name}, {other} tells as well."
+        )
+        return said, more
+    if both.low <= best.value:
+        return "", None
+    return f" A probe on both reads {facts.scored(both)}, one on {other} alone {facts.score(best.value)}.", more
 
 
 def _noise(facts: Facts, name: str) -> Finding:
@@ -178,6 +193,12 @@ def _unsure(facts: Facts, names: Sequence[str]) -> Finding:
         f" {each_loss(facts, names)}."
     )
     intervals = [own for name in names if (own := known(facts.losses[name])) is not None]
+    if any(own.high <= facts.negligible for own in intervals):
+        proof["unseen loss"] = facts.unseen
+        sentence += (
+            f" So few samples can miss a loss of up to {facts.points(facts.unseen)}{facts.unit} altogether (three divided by their number)."
+        )
+    intervals = [Known(own.value, own.low, max(own.high, facts.unseen)) for own in intervals]
     return Finding("uncertain", names[0], sentence, proof, more_samples(facts, intervals))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,16 +15,17 @@ from equimodal.scores import MULTIMODAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from equimodal.diagnose.record import Calibration
     from equimodal.diagnose.verdict_facts import Facts
 
 __all__ = ["MISCALIBRATED", "NOT_CARRIED_OVER", "RISING", "at_chance", "findings"]
 
 NOT_CARRIED_OVER = 0.2
 """A head overfits when more than this share of what it gained over chance in training is not there on other samples."""
-RISING = 0.02
+RISING = 0.03
 """A score is still rising when a quarter of the epochs brings more than this share of the gain over chance."""
 MISCALIBRATED = 0.05
-"""A head is badly calibrated when its expected calibration error is above this."""
+"""A head is badly calibrated when its expected calibration error is above this, and by as much above what chance alone makes it."""
 _FEWEST = 4
 _NAMED = 3
 _Found = TypeVar("_Found")
@@ -35,6 +37,8 @@ def at_chance(facts: Facts) -> Finding | None:
     if joint is None or joint.value is None or baseline is None:
         return None
     low = joint.low if joint.low is not None else joint.value
+    # So many samples can all be right by chance.
+    low = min(low, 1 - facts.unseen) if facts.percent else low
     if low > baseline:
         return None
     below = joint.high is not None and joint.high < baseline
@@ -86,18 +90,18 @@ def _worse_than_a_head(facts: Facts) -> Iterator[Finding]:
 
 
 def _overfitted(facts: Facts) -> Iterator[Finding]:
-    gaps, where = _generalisation(facts)
+    pairs, there, where = _generalisation(facts)
     rising = _rising(facts)
     found: dict[str, tuple[float, float]] = {}
-    for head, gap in gaps.items():
+    for head, (train, other) in pairs.items():
         score = facts.record.heads.get(head)
         # As long as the validation score rises, a gap does not mean that more training harms.
-        if head in rising or gap is None or score is None or score.value is None:
+        if head in rising or score is None:
             continue
-        learned = score.value + gap - (facts.baseline or 0.0)
+        gap, learned = train - other, train - (facts.baseline or 0.0)
         width = 0.0 if score.low is None or score.high is None else score.high - score.low
         if gap > width and learned > 0 and gap / learned > NOT_CARRIED_OVER:
-            found[head] = (score.value + gap, gap)
+            found[head] = (train, gap)
     if not found:
         return
     proof: dict[str, Any] = {f"train score minus score, {head}": gap for head, (_, gap) in found.items()}
@@ -105,7 +109,7 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
     subject = MULTIMODAL if MULTIMODAL in found else max(found, key=lambda head: found[head][1])
     parts = [
         f"{'the joint model' if head == MULTIMODAL else f'the head of {head}'} {facts.score(train)} in training and"
-        f" {facts.score(train - gap)} here"
+        f" {facts.score(train - gap)} {there}"
         for head, (train, gap) in _few(found)
     ]
     parts += [f"{len(found) - len(parts)} more heads likewise"] if len(found) > len(parts) else []
@@ -129,28 +133,26 @@ def _few(found: Mapping[str, _Found]) -> list[tuple[str, _Found]]:
     return list(found.items())[:_NAMED]
 
 
-def _generalisation(facts: Facts) -> tuple[dict[str, float | None], str]:
-    """Return train minus other scores by head, and where they are from if not from these weights on these samples."""
-    if facts.record.generalisation is not None:
-        return facts.record.generalisation, ""
-    epochs = facts.record.curves
-    if not epochs or facts.record.split == "train":
-        return {}, ""
-    scored = [epoch for epoch in epochs if epoch.val.get(MULTIMODAL) is not None]
+def _generalisation(facts: Facts) -> tuple[dict[str, tuple[float, float]], str, str]:
+    """Return by head the train score and the other one, on what that is, and where they are from if not from these weights and samples."""
+    gaps = facts.record.generalisation
+    if gaps is not None and facts.record.mean_of == "train":
+        scores = {head: score.value for head, score in facts.record.heads.items() if score.value is not None}
+        return {head: (scores[head] + gap, scores[head]) for head, gap in gaps.items() if gap is not None and head in scores}, "here", ""
+    scored = [epoch for epoch in facts.record.curves or () if epoch.val.get(MULTIMODAL) is not None]
     if not scored:
-        return {}, ""
+        return {}, "", ""
     best = max(scored, key=lambda epoch: (epoch.val[MULTIMODAL] or 0.0, -epoch.epoch))
-    gaps = {
-        head: None if train is None or best.val.get(head) is None else train - (best.val[head] or 0.0) for head, train in best.train.items()
-    }
-    return gaps, f" (from the run's record of epoch {best.epoch}, in which training scores are those of the epoch's own passes)"
+    pairs = {head: (train, other) for head, train in best.train.items() if train is not None and (other := best.val.get(head)) is not None}
+    where = f" (from the run's record of epoch {best.epoch}, in which training scores are those of the epoch's own passes)"
+    return pairs, "in validation", where
 
 
 def rise(values: Sequence[float | None]) -> float | None:
     """Return how much higher the last quarter of a curve lies than the quarter before it; None for fewer than four known values.
 
-    >>> rise([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75]), rise([0.5, None])
-    (0.17500000000000004, None)
+    >>> rise([0.0, 0.25, 0.5, 1.0]), rise([0.5, None])
+    (0.5, None)
     """
     present = [value for value in values if value is not None]
     if len(present) < _FEWEST:
@@ -252,14 +254,30 @@ def _heads_behind(facts: Facts) -> Iterator[Finding]:
     yield Finding("head behind", next(iter(behind)), sentence, proof, advice)
 
 
+def _by_chance(found: Calibration) -> tuple[float, float]:
+    """Return the mean and the deviation of the expected calibration error of a head that is as often right as it is sure.
+
+    The share right in a bin then differs from its confidence *p* by a normal deviate of variance *p(1 − p)/count*, whose absolute value has
+    the mean √(2/π) and the variance 1 − 2/π times that. The error counts these absolutely, in the samples as in every bootstrap draw, so
+    that of a few hundred samples neither is near zero: with five classes and 200 samples it is 0.07.
+    """
+    counts = sum(part.count for part in found.bins) or 1
+    variances = [part.count * max(part.confidence * (1 - part.confidence), 0.0) for part in found.bins if part.confidence is not None]
+    mean = math.sqrt(2 / math.pi) * sum(map(math.sqrt, variances)) / counts
+    return mean, math.sqrt((1 - 2 / math.pi) * sum(variances)) / counts
+
+
 def _calibration(facts: Facts) -> Iterator[Finding]:
     found = facts.record.calibration.get(MULTIMODAL)
     error = None if found is None else known(found.expected_error)
     if found is None or error is None or error.low <= MISCALIBRATED:
         return
+    expected, spread = _by_chance(found)
+    if error.value - expected <= max(MISCALIBRATED, 1.645 * spread):
+        return
     counts = sum(part.count for part in found.bins)
     right = sum((part.accuracy or 0.0) * part.count for part in found.bins) / counts if counts else None
-    proof = {**evidence("expected calibration error", error), "mean confidence": found.confidence}
+    proof = {**evidence("expected calibration error", error), "error by chance alone": expected, "mean confidence": found.confidence}
     sure = ""
     if right is not None:
         proof["share right"] = right

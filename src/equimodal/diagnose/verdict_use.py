@@ -34,7 +34,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
     if all(role == "unknown" for role in roles.values()):
         yield from _without_ablations(facts)
         return
-    leader = _leader(facts)
+    leader = _leader(facts, _weights(facts))
     needed = list(_together(facts, roles))
     yield from needed
     if leader is not None:
@@ -53,7 +53,10 @@ def findings(facts: Facts) -> Iterator[Finding]:
 
 def _weights(facts: Facts) -> dict[str, Known]:
     """Return what every modality is worth, by its Shapley value, else by what is lost without it; empty where one is not known."""
-    of: Mapping[str, Interval] = facts.worth or facts.losses
+    return _all_known(facts, facts.worth or facts.losses)
+
+
+def _all_known(facts: Facts, of: Mapping[str, Interval]) -> dict[str, Known]:
     found = {name: own for name in facts.names if (own := known(of.get(name))) is not None}
     return found if len(found) == len(facts.names) else {}
 
@@ -62,13 +65,30 @@ def _ordered(weights: dict[str, Known]) -> list[str]:
     return sorted(weights, key=lambda name: -weights[name].value)
 
 
-def _leader(facts: Facts) -> str | None:
-    weights = _weights(facts)
+def _leader(facts: Facts, weights: dict[str, Known]) -> str | None:
     if not weights:
         return None
     first, second = _ordered(weights)[:2]
-    ahead = weights[first].low > max(weights[second].high, facts.negligible)
+    ahead = weights[first].low > max(weights[second].high, facts.negligible, facts.unseen)
     return first if ahead and weights[first].value >= TWICE * weights[second].value else None
+
+
+def _otherwise(facts: Facts, leader: str | None, proof: dict[str, Any]) -> str:
+    """Return in words by which other ways of leaving out another modality dominates, or none, or one although none should."""
+    said = []
+    for kind, shares in facts.other_ways.items():
+        weights = _all_known(facts, shares.values)
+        if not weights:
+            continue
+        first, second = _ordered(weights)[:2]
+        same = first == leader and weights[first].value >= TWICE * weights[second].value
+        if same if leader is not None else _leader(facts, weights) is None:
+            continue
+        for name in (first, second):
+            proof |= evidence(f"Shapley value of {name}, {kind}", weights[name])
+        worth = f"{first} is worth {facts.points(weights[first].value)}{facts.unit} and {second} {facts.points(weights[second].value)}"
+        said.append(f"with one {facts.how(kind)}, {worth}")
+    return f"Other ways of leaving out say otherwise: {'; '.join(said)} (Shapley values)." if said else ""
 
 
 def _dominated(facts: Facts, leader: str, roles: dict[str, Role]) -> Finding:
@@ -86,6 +106,8 @@ def _dominated(facts: Facts, leader: str, roles: dict[str, Role]) -> Finding:
         whole = "all" if share > 0.995 else f"{100 * share:.0f} %"
         parts.append(f"By Shapley values it carries {whole} of what the modalities give.")
         proof["share by Shapley values"] = share
+    if said := _otherwise(facts, leader, proof):
+        parts.append(said)
     if said := _gap_said(facts, leader, proof):
         parts.append(said)
     advice, remark = balance(facts, leader, others, roles)
@@ -133,7 +155,7 @@ def _shared(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
         two = len(order) == 2
         every = "Both modalities are" if two else f"All {len(order)} modalities are"
         none = "neither twice as much as the other" if two else "none twice as much as another"
-        said = _gap_said(facts, order[0], proof)
+        said = f"{_otherwise(facts, None, proof)} {_gap_said(facts, order[0], proof)}".strip()
         sentence = f"Balanced. {every} used, {none}: {lost}. {said}".rstrip()
         advice = with_heads_apart(facts) if facts.record.gap is not None and _clearly(facts.record.gap) else None
         yield Finding("balanced", MULTIMODAL, sentence if advice else f"{sentence} Nothing needs balancing.", proof, advice)
@@ -173,6 +195,13 @@ def _together(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
             f"The model needs {first} and {second} together: joined, they are worth {facts.lost(own)} more than one by one"
             " (Shapley interaction)."
         )
+        others = {kind: known(ways.interactions.get(f"{first} × {second}")) for kind, ways in facts.other_ways.items()}
+        none = {kind: other for kind, other in others.items() if other is not None and other.high <= facts.negligible}
+        for kind, other in none.items():
+            proof |= evidence(f"interaction of {first} and {second}, {kind}", other)
+        if none:
+            told = listing(f"with them {facts.how(kind)} it is {facts.lost(other)}" for kind, other in none.items())
+            sentence += f" That hangs on how they are left out: {told}."
         informative = [facts.informative(interval) for _, interval in alone.values()]
         if len(alone) == 2 and facts.baseline is not None and not any(informative):
             told = listing(f"of {name} {facts.score(interval.value)}" for name, (_, interval) in alone.items())
@@ -185,7 +214,8 @@ def _together(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
             continue
         if alone and all(informative):
             told = listing(f"{what} {facts.score(interval.value)} of {name}" for name, (what, interval) in _short(alone))
-            sentence += f" Yet each says something by itself ({told}): it is the fusion that has not learned to do with one."
+            sentence += f" Yet each says something by itself ({told})"
+            sentence += "." if none else ": it is the fusion that has not learned to do with one."
         advice = (
             "Nothing, as long as every sample has both. Where one may be missing, train with some of them missing"
             " (docs: missing modalities) and give every head a loss of its own."

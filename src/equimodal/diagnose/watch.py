@@ -175,7 +175,7 @@ def _gap(watched: Watched, width: int) -> str | None:
         count += 1
     side = "above" if gaps[-1] > tau else "not above"
     since = f"since epoch {run.epoch_numbers[-count]}" if count < len(gaps) else "in every epoch"
-    said = f"utilization gap δ = {gaps[-1]:.2f}, {side} τ = {tau:g} {since}"
+    said = f"utilization gap δ = {gaps[-1]:.3f}, {side} τ = {tau:g} {since}"
     return f"{said}  {spark(gaps, max(8, min(width - len(said) - 2, 60)))}"
 
 

@@ -200,22 +200,31 @@ class Composition(Method):
             method.load_state_dict(state[method.name])
 
 
-def as_method(method: Any) -> Method:
+def as_method(method: Any, options: Mapping[str, Any] | None = None) -> Method:
     """Return a method from whatever names one.
 
     >>> as_method("miles+vanilla").name
     'miles+vanilla'
 
     :param method: a method, the name of one with its default hyper-parameters, or several of either, in a list or joined by ``+``.
+    :param options: hyper-parameters for a single method that is named.
     :raises InputError: for an unknown name, anything else, and methods that do not go together.
     """
     if isinstance(method, str):
         method = method.split("+")
     parts = list(method) if isinstance(method, (list, tuple)) else [method]
-    made = [construct(methods.get(part), {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
+    if options and not (len(parts) == 1 and isinstance(parts[0], str)):
+        raise InputError(
+            f"{', '.join(options)} can be given to one named method, such as 'miles': make these with their hyper-parameters, such as "
+            "equimodal.methods.miles.MILESMethod(tau=0.1)"
+        )
+    made = [construct(methods.get(part), options or {}, f"method {part!r}") if isinstance(part, str) else part for part in parts]
     for part in made:
         if not isinstance(part, Method):
-            raise InputError(f"method = {part!r}: a name, or an equimodal.methods.Method with its hyper-parameters, is needed")
+            raise InputError(
+                f"method = {part!r}: a name such as 'miles' is needed, or a method with its hyper-parameters, such as "
+                "equimodal.methods.miles.MILESMethod(tau=0.1)"
+            )
     return made[0] if len(made) == 1 else Composition(made)
 
 

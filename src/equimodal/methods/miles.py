@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 
     from equimodal.methods.space import Distribution
 
-__all__ = ["MILES", "MILESMethod", "MILESRule", "UncertainGapWarning", "sampling_error", "sampling_errors", "slower"]
+__all__ = ["MILES", "MILESMethod", "MILESRule", "NoSignalWarning", "UncertainGapWarning", "sampling_error", "sampling_errors", "slower"]
 
 
 class UncertainGapWarning(UserWarning):
     """The utilization gap lies so close to τ that the sampling error of the scores decides on which side."""
+
+
+class NoSignalWarning(UserWarning):
+    """The multimodal score has been zero or negative from the first epoch on, so that MILES has never acted."""
+
+
+SILENT_EPOCHS = 5
+"""After so many first epochs without a positive score :class:`NoSignalWarning` is given."""
 
 
 def slower(joint: float, first: float, second: float, tau: float) -> Literal["neither", "first", "second"]:
@@ -356,6 +364,7 @@ class MILES:
         self._actuator.set(self._rule.step(scores, counts))
         record = self._rule.history[-1]
         record["learning_rates"] = self._actuator.rates_by_modality()
+        self._warn_of_silence()
         if record.get("uncertain") and not any(earlier.get("uncertain") for earlier in self._rule.history[:-1]):
             # Last of all, so that the epoch stands also where warnings are raised as errors.
             pairs = ", ".join(f"{first} and {second}" for first, second in record["uncertain"])
@@ -365,6 +374,17 @@ class MILES:
                 "smoothing, or another tau (said once; history names the pairs of every epoch)",
                 UncertainGapWarning,
                 stacklevel=2,
+            )
+
+    def _warn_of_silence(self) -> None:
+        """Say once that the multimodal score has never been positive for so long that it may never be."""
+        history = self._rule.history
+        if len(history) == SILENT_EPOCHS and all(record["decision"] == "no signal" for record in history):
+            warnings.warn(
+                f"the multimodal score was {history[-1]['scores'][MULTIMODAL]:g} or so in all of the first {SILENT_EPOCHS} epochs, where "
+                "utilization is undefined and MILES changes nothing: give scores that are larger when better and above 0, as accuracy",
+                NoSignalWarning,
+                stacklevel=3,
             )
 
     def get_last_lr(self) -> list[Any]:

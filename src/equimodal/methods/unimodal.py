@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from equimodal.errors import InputError, nearest
+from equimodal.groups import modality_modules
 from equimodal.methods.base import Criterion, Method
 from equimodal.tasks import single_label_loss
 
@@ -46,7 +47,7 @@ class Unimodal(Method):
         only = getattr(model, "only", None)
         if only is None:
             raise InputError(f"{type(model).__name__} has no method only(modality): unimodal training needs an equimodal.nn.JointFusion")
-        known: tuple[str, ...] = model.modalities  # type: ignore[assignment]
+        known: tuple[str, ...] = tuple(getattr(model, "modalities", None) or modality_modules(model))
         if self.modality not in known:
             raise InputError(f"unknown modality {self.modality!r}: {nearest(self.modality, known)}")
         part: nn.Module = only(self.modality)

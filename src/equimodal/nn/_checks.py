@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from equimodal.data.batch import map_tensors
 from equimodal.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 def positive_integer(value: Any, what: str) -> int:
@@ -48,6 +49,14 @@ def modality_names(names: Iterable[Any]) -> tuple[str, ...]:
     if len(names) < 2:
         raise InputError(f"{len(names)} modalities given ({', '.join(names) or 'none'}): give two or more")
     return names
+
+
+def by_modality(inputs: Any, modalities: Iterable[str]) -> None:
+    """Refuse inputs that are no mapping, without showing what they hold."""
+    if not isinstance(inputs, Mapping):
+        found = f"a tensor of shape {list(inputs.shape)}" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+        wanted = ", ".join(f"{name!r}: tensor" for name in modalities)
+        raise InputError(f"the inputs are {found}: give them by modality, {{{wanted}}}")
 
 
 def known_modalities(names: Iterable[str], modalities: Iterable[str], what: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from equimodal.errors import InputError, nearest
-from equimodal.nn._checks import known_modalities, modality_names, positive_integer, samples
+from equimodal.nn._checks import by_modality, known_modalities, modality_names, positive_integer, samples
 from equimodal.nn._encoding import Projected, check_masks, encode_present, read_feature_size, zero_feature
 from equimodal.nn._heads import classified, make_heads
 from equimodal.nn._predicting import from_what_is_there
@@ -107,6 +107,7 @@ class JointFusion(nn.Module):
         :raises InputError: for no modality at all, an unknown one, unequal numbers of samples, a mask of wrong type or shape, and an
             encoder that returns another shape than ``[batch, features]``.
         """
+        by_modality(inputs, self.modalities)
         masks = present or {}
         known_modalities(inputs, self.modalities, "the inputs")
         known_modalities(masks, self.modalities, "the presence masks")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from equimodal.errors import InputError
-from equimodal.nn._checks import positive_integer, samples
+from equimodal.nn._checks import by_modality, positive_integer, samples
 from equimodal.nn._encoding import check_masks, encode_present
 from equimodal.nn.prediction import Prediction, Routes
 
@@ -59,6 +59,7 @@ class UnimodalModel(nn.Module):
 
         :raises InputError: when the batch has no input of the modality, or for a mask of wrong type or shape.
         """
+        by_modality(inputs, self.modalities)
         if self.modality not in inputs:
             raise InputError(f"this model sees {self.modality!r} alone and is given {', '.join(inputs) or 'nothing'}: give that modality")
         value, masks = inputs[self.modality], present or {}

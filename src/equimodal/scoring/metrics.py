@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 from equimodal.processes import every
 
 __all__ = ["Metric", "as_metric", "average_precision", "is_module"]
+
+
+_REMEDY = "give one made for such tensors (ignore_index=-100 for positions), or a function of (logits, targets)"
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,35 @@ class Metric:
                 f"the metric {self.name!r} gave a {type(value).__name__}{shape}: a single number is needed, such as a mean over the classes"
             ) from None
 
+    def update(self, module: Any, logits: Tensor, targets: Tensor) -> None:
+        """Show a copy of the module one batch.
+
+        :raises InputError: where the module refuses it, with what it says.
+        """
+        try:
+            module.update(logits, targets)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            given = f"logits {list(logits.shape)} and targets {list(targets.shape)}, {targets.dtype}"
+            raise InputError(f"the metric {self.name!r} does not take {given}: {_said(error)}; {_REMEDY}") from error
+
     def computed(self, module: Any) -> float:
-        """Return what a copy of the module computes, over all processes."""
+        """Return what a copy of the module computes, over all processes.
+
+        :raises InputError: where that is no single number, or the module cannot compute it, with what it says.
+        """
         _fill_empty(module)
         with warnings.catch_warnings():
             # One process of several may have had no sample of a modality.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric", category=UserWarning)
-            return self.number(module.compute())
+            try:
+                value = module.compute()
+            except (TypeError, ValueError, IndexError) as error:
+                raise InputError(f"the metric {self.name!r} cannot be computed: {_said(error)}; {_REMEDY}") from error
+        return self.number(value)
+
+
+def _said(error: Exception) -> str:
+    return f"{first_line(error).rstrip('.')} ({type(error).__name__})"
 
 
 def _fill_empty(module: Any) -> None:

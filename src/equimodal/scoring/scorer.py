@@ -81,8 +81,8 @@ class Scorer:
                 self._kept[head].append((own, actual))
             if self._modules and len(own):
                 seen = actual if self.task.counts is None else self.task.counts.seen(own, actual)
-                for _, modules in self._modules.values():
-                    modules[head].update(own, seen)
+                for metric, modules in self._modules.values():
+                    metric.update(modules[head], own, seen)
 
     def compute(self) -> dict[str, dict[str, float]]:
         """Add up over all processes and return each metric by head; NaN for a head that scored no sample."""

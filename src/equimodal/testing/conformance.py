@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import io
 import pickle
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import torch
 
 from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Method
+from equimodal.nn.prediction import Routes
 from equimodal.testing.problems import tiny_problem
 from equimodal.train import Run, fit
 
@@ -92,6 +94,43 @@ def check_search_space(method: MethodClass) -> None:
         assert len(set(map(repr, draws))) > 1, f"{name} has a single point to search: {space!r}"
         for draw in draws[:5]:
             method(**{**options, name: draw})
+
+
+_RETURNS: Mapping[str, tuple[type, str]] = {
+    "build": (torch.nn.Module, "the model to train"),
+    "training_data": (Sized, "the data to train on"),
+    "claims": (Mapping, "a dict, by subject"),
+    "transform": (Routes, "Routes(fusion, heads)"),
+    "transforms": (bool, "True or False"),
+    "losses": (Mapping, "a dict of losses by head"),
+    "combine": (torch.Tensor, "one loss, a tensor"),
+    "clipped": (Iterable, "parameters"),
+    "multipliers": (Mapping, "a dict of multipliers by modality, empty for none"),
+    "acted_on": (Mapping, "a dict, empty for nothing"),
+    "record": (Mapping, "a dict, empty for nothing"),
+    "state_dict": (Mapping, "a dict, empty for nothing"),
+}
+"""What hooks return: the type, and in words."""
+
+
+def check_hooks(method: MethodClass) -> None:
+    """Every hook returns what its description says."""
+    made = _example(method)
+    for name in _RETURNS:
+        setattr(made, name, _held_to_its_word(getattr(made, name), f"{method.__name__}.{name}", *_RETURNS[name]))
+    made.claims()
+    with tempfile.TemporaryDirectory() as folder:
+        _fit(made, epochs=2, out=Path(folder, "run"))
+
+
+def _held_to_its_word(hook: Callable[..., Any], called: str, kind: type, words: str) -> Callable[..., Any]:
+    @functools.wraps(hook)
+    def watched(*given: Any, **named: Any) -> Any:
+        found = hook(*given, **named)
+        assert isinstance(found, kind), f"{called} returned a {type(found).__name__}: return {words}"
+        return found
+
+    return watched
 
 
 def check_trains(method: MethodClass) -> None:
@@ -199,6 +238,7 @@ CHECKS: tuple[Callable[[MethodClass], None], ...] = (
     check_options,
     check_pickle,
     check_search_space,
+    check_hooks,
     check_trains,
     check_deterministic,
     check_begins_anew,

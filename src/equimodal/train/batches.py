@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +18,42 @@ from equimodal.data.tensors import TensorSet
 from equimodal.errors import InputError
 from equimodal.train.seeds import derived_seed
 
-__all__ = ["Check", "Share", "Source", "as_batch", "length", "make_source"]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from equimodal.nn.prediction import Prediction
+    from equimodal.tasks import Task
+
+__all__ = ["Check", "Share", "Source", "TargetCheck", "as_batch", "length", "make_source"]
 
 Check = Callable[[Tensor, str], None]
 """Refuses targets that do not suit the task; the second argument says what holds them."""
+
+
+class TargetCheck:
+    """Refuses targets that do not suit a task or a model; of a model that does not say its ``num_outputs``, once it has predicted.
+
+    :param task: whose targets they are.
+    :param model: the model that is to predict them.
+    """
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        self.task = task
+        self.outputs: int | None = getattr(model, "num_outputs", None)
+        self._waiting: list[tuple[Tensor, str]] = []
+
+    def __call__(self, targets: Tensor, where: str) -> None:
+        """Check targets; ``where`` says what holds them."""
+        self.task.check(targets, where, self.outputs)
+        if self.outputs is None:
+            self._waiting.append((targets, where))
+
+    def saw(self, prediction: Prediction) -> None:
+        """Take the number of outputs from the first prediction, and look again at what was checked without it."""
+        if self.outputs is None and prediction.multimodal.dim() > 1:
+            self.outputs = prediction.multimodal.shape[1]
+            while self._waiting:
+                self.task.check(*self._waiting.pop(0), self.outputs)
 
 
 class Share(NamedTuple):
@@ -48,6 +80,12 @@ class Source:
         """Yield this process's batches in an order that is always the same, each sample once over all processes."""
         raise NotImplementedError
 
+    def saw(self, prediction: Prediction) -> None:
+        """Look at what a model made of a batch, before it is compared with the targets."""
+        if isinstance(self.check, TargetCheck):
+            self.check.saw(prediction)
+
+    check: Check
     masks: bool = True
     """Whether some samples may lack a modality."""
     samples: int | None = None

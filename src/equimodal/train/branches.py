@@ -18,7 +18,7 @@ from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Branch, EpochContext, Method
 from equimodal.scores import MULTIMODAL
 from equimodal.tasks import Task, get_task
-from equimodal.train.batches import make_source
+from equimodal.train.batches import TargetCheck, make_source
 from equimodal.train.epoch import every_step, heads_of, parallel, step_scheduler, train_epoch
 from equimodal.train.evaluate import evaluate
 from equimodal.train.scoring import Scorer
@@ -122,7 +122,7 @@ class Branches:
         optimizer = self._optimizer(memo)
         scheduler = self._scheduler(optimizer)
         heads, metrics = (MULTIMODAL, *heads_of(model)), ()  # losses alone are asked for
-        check = functools.partial(self.task.check, outputs=getattr(model, "num_outputs", None))
+        check = TargetCheck(self.task, model)
         make = functools.partial(make_source, check=check, batch_size=self.batch_size, device=self.device, seed=seed, modalities=heads[1:])
         source, watched = make(train, "branch's training", augment=self.augment), {name: make(data, name) for name, data in watch.items()}
 

@@ -47,7 +47,7 @@ def train_epoch(
     step: TrainingStep, source: Source, epoch: int, accumulate: int, scorer: Scorer, after_step: Callable[[], None] | None
 ) -> Evaluation:
     """Train one epoch with a model in training mode; return scores and losses as its own forward passes gave them."""
-    step.start_epoch(scorer)
+    step.start_epoch(scorer, source)
     samples = 0
     shares = source.epoch(epoch)
     while taken := list(islice(shares, accumulate)):

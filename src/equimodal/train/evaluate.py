@@ -56,6 +56,7 @@ def evaluate(
     for batch in source.ordered():
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             prediction = forward(model, batch)
+        source.saw(prediction)
         scorer.update(prediction, batch.targets, batch.present)
         losses.update(prediction, batch.targets, batch.present)
         samples += len(batch)

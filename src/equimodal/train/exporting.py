@@ -19,6 +19,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from equimodal import __version__
 from equimodal._files import write_whole
 from equimodal._names import the_model
-from equimodal.errors import InputError, nearest, require
+from equimodal.errors import InputError, first_line, nearest, require
 from equimodal.groups import modality_modules
 from equimodal.nn._encoding import Projected
 from equimodal.nn.encoders import ENCODERS, make_encoder
@@ -94,6 +95,7 @@ def export_model(source: str | Path | nn.Module, path: str | Path, *, weights: L
     if type(model) is JointFusion and all(type(head) is nn.Linear for head in model.heads.values()):
         encoders = {modality: _spec(encoder) for modality, encoder in model.encoders.items()}
         about |= {"modalities": list(model.modalities), "encoders": encoders, "fusion": _fusion_name(model)}
+        about["architecture"] = {modality: _architecture(encoder) for modality, encoder in model.encoders.items()}
     return _write(path, model, {**about, **facts})
 
 
@@ -189,6 +191,7 @@ def _write_modality(path: Path, model: nn.Module, modality: str, facts: Mapping[
     about = {
         "modality": modality,
         "encoder": facts["encoders"][modality] if "encoders" in facts else _spec(encoder),
+        "architecture": _architecture(encoder),
         "projected": isinstance(encoder, Projected),
         "feature_size": getattr(model, "feature_sizes", {}).get(modality),
         "num_outputs": getattr(model, "num_outputs", None),
@@ -206,6 +209,15 @@ def _spec(encoder: nn.Module) -> dict[str, Any] | None:
     if not found or not all(map(_is_plain, options.values())):
         return None
     return {"name": name, **plain(options)}
+
+
+def _architecture(encoder: nn.Module) -> str | None:
+    """Return in words what an encoder of this package computes, for those who build it anew: the first line of its description."""
+    inner = encoder.encoder if isinstance(encoder, Projected) else encoder
+    if not type(inner).__module__.startswith(f"{ENCODERS.package}.") or not type(inner).__doc__:
+        return None
+    words = re.sub(r":class:`~?(?:\w+\.)*(\w+)`", r"\1", first_line(ValueError(inspect.getdoc(type(inner))))).rstrip(".")
+    return f"{words}; then a linear layer" if inner is not encoder else words
 
 
 def _fusion_name(model: JointFusion) -> str | None:

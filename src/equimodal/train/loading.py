@@ -119,7 +119,9 @@ def run_facts(run: str | Path) -> RunFacts:
     folder = Path(run)
     config = read_config(folder)
     if not is_recipe(config):
-        raise InputError(f"{folder} is a run of fit, whose folder does not say what the model takes: look at the model itself")
+        raise InputError(
+            f"{folder} is a run of fit, whose folder does not say what the model takes: look at the model, load(run, model=my_model)"
+        )
     checkpoint = _checkpoint(folder, config, "best")
     part = dict(config["dataset"])
     name = part.pop("name")

@@ -25,7 +25,7 @@ from equimodal.methods.base import EpochContext
 from equimodal.methods.compose import as_method
 from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
 from equimodal.tasks import Task, get_task
-from equimodal.train.batches import Source, length, make_source
+from equimodal.train.batches import Source, TargetCheck, length, make_source
 from equimodal.train.branches import Branches
 from equimodal.train.describe import describe
 from equimodal.train.epoch import check_losses, every_step, heads_of, parallel, step_scheduler, train_epoch
@@ -44,7 +44,7 @@ __all__ = ["Run", "fit"]
 Record = dict[str, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """What :func:`fit` returns.
 
@@ -63,6 +63,14 @@ class Run:
     method: Method
     folder: Path | None = None
     found_complete: bool = False
+
+    def __repr__(self) -> str:
+        """Say in one line what was trained and how well it does."""
+        split = "test" if "test" in self.result["scores"] else "val"
+        scores = ", ".join(f"{head} {score:.3g}" for head, score in self.result["scores"][split].items() if score is not None)
+        epochs = f"{self.result['epochs']} epochs, best {self.result['best_epoch']}"
+        where = f"; {self.folder}" if self.folder is not None else ""
+        return f"<Run of {type(self.model).__name__}, {self.method.name}: {epochs}; {split} {self.result['metric']}: {scores}{where}>"
 
 
 @dataclass
@@ -192,7 +200,7 @@ def fit(
         model = method.build(model, kind.loss).to(device)
         splits = {name: method.training_data(data) if name == "train" else data for name, data in given.items()}
         heads = (MULTIMODAL, *heads_of(model))
-        check = functools.partial(kind.check, outputs=getattr(model, "num_outputs", None))
+        check = TargetCheck(kind, model)
         make = functools.partial(make_source, check=check, batch_size=batch_size, device=device, seed=seed, modalities=heads[1:])
         sources = {name: make(data, name, augment=changes if name == "train" else None) for name, data in splits.items()}
         method.check(_sample_counts(sources, train))

@@ -117,7 +117,10 @@ class RunFolder:
             raise UnusableRun(f"{config_file} was altered after the run began: choose another folder, or remove that run")
         if found["identity"] != self.identity:
             difference = first_difference(found, self.config)
-            raise UnusableRun(f"{self.path} holds another configuration's run ({difference}): choose another folder, or remove that run")
+            longer = "a run's epochs are fixed when it begins; " if difference.startswith("epochs = ") else ""
+            raise UnusableRun(
+                f"{self.path} holds another configuration's run ({difference}): {longer}choose another folder, or remove that run"
+            )
 
     @property
     def complete(self) -> bool:

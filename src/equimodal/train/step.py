@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from equimodal.data.batch import Batch
     from equimodal.methods.base import Method
     from equimodal.nn.prediction import Routes
-    from equimodal.train.batches import Share
+    from equimodal.train.batches import Share, Source
     from equimodal.train.scoring import Scorer
 
 __all__ = ["TrainingStep", "forward"]
@@ -42,7 +42,10 @@ def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction
         options["transform"] = transform
     prediction = model(batch.inputs, **options)
     if not isinstance(prediction, Prediction):
-        raise InputError(f"the model returned a {type(prediction).__name__}: it must return an equimodal.nn.Prediction")
+        raise InputError(
+            f"the model returned a {type(prediction).__name__} and no equimodal.Prediction(multimodal, unimodal): return one, or let"
+            " equimodal.probe(model, ...) add heads to it and return one"
+        )
     return prediction
 
 
@@ -85,13 +88,17 @@ class TrainingStep:
                 "as that of equimodal.nn.JointFusion"
             )
         self._scorer: Scorer | None = None
+        self._source: Source | None = None
         self._losses: dict[str, tuple[Tensor, Any]] = {}
         self._trained = torch.zeros((), device=device)
         self.steps = 0
 
-    def start_epoch(self, scorer: Scorer) -> None:
-        """Count scores, losses and steps anew."""
-        self._scorer = scorer
+    def start_epoch(self, scorer: Scorer, source: Source | None = None) -> None:
+        """Count scores, losses and steps anew.
+
+        :param source: what the batches come from; it is shown the predictions.
+        """
+        self._scorer, self._source = scorer, source
         self.steps = 0
         self._losses = {}
         self._trained = torch.zeros((), device=self.device)
@@ -124,6 +131,8 @@ class TrainingStep:
             # Losses and scores need the full precision.
             full = {modality: logits.float() for modality, logits in prediction.unimodal.items()}
             prediction = dataclasses.replace(prediction, multimodal=prediction.multimodal.float(), unimodal=full)
+        if self._source is not None:
+            self._source.saw(prediction)
         if self._scorer is not None and self.counted(batch):
             self._scorer.update(prediction, batch.targets, batch.present)
         return prediction

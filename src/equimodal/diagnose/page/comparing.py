@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from equimodal.diagnose.page.definitions import KIND_NAMES, KIND_TITLES
+from equimodal.diagnose.page.definitions import KIND_NAMES, KIND_TITLES, definition
 from equimodal.diagnose.page.figures import Figure, Section
+from equimodal.diagnose.page.lines import line_swatch
 from equimodal.diagnose.page.numbers import RATES, AnySize, Axis, Numbers, axis_over
 from equimodal.diagnose.page.palette import colors_of
+from equimodal.diagnose.page.parts import heads_of, recorded, score_panels
 from equimodal.diagnose.page.rows import Mark, Row, legend, panels, row_plot, swatch
 from equimodal.diagnose.page.scores import ends, under
 from equimodal.diagnose.record import Interval
 from equimodal.errors import InputError
-from equimodal.report.words import metric_name
+from equimodal.report.words import metric_name, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["check_comparable", "compared", "difference", "pairing"]
 
 Values = Mapping[str, Interval]
+_MANY = 10
+"""Figures with more rows than this are folded."""
+_SPLITS: tuple[Literal["val", "train"], ...] = ("val", "train")
 
 
 def check_comparable(first: Diagnosis, second: Diagnosis) -> None:
@@ -94,31 +99,55 @@ def compared(first: Diagnosis, second: Diagnosis) -> list[Section]:
             "scores",
             "Heads and probes",
             [
-                pair.figure("Heads", lambda one: one.heads, numbers, numbers.name, order=heads),
-                pair.figure("Linear probes", lambda one: one.probes, numbers, numbers.name, order=heads),
-                pair.figure("Utilization", _utilization, RATES, "Conditional utilization rate and gap", zero=True),
+                pair.figure("heads", "Heads", lambda one: one.heads, numbers, numbers.name, order=heads),
+                pair.figure("heads", "Linear probes", lambda one: one.probes, numbers, numbers.name, order=heads),
+                pair.figure("utilization", "Utilization", _utilization, RATES, "Conditional utilization rate and gap", zero=True),
             ],
         ),
-        ("ablations", "What is lost without each modality", [pair.kinds("", _losses, numbers, f"Lost {numbers.lower}")]),
+        ("ablations", "What is lost without each modality", [pair.kinds("ablations", "", _losses, numbers, f"Lost {numbers.lower}")]),
         (
             "shapley",
             "How the score is shared out",
             [
-                pair.kinds("Shapley values", _shapley, numbers, f"Points of {numbers.lower}"),
-                pair.kinds("Interactions", _interactions, numbers, f"Points of {numbers.lower}"),
+                pair.kinds("shapley", "Shapley values", _shapley, numbers, f"Points of {numbers.lower}"),
+                pair.kinds("interactions", "Interactions", _interactions, numbers, f"Points of {numbers.lower}"),
             ],
         ),
-        ("valuation", "What the samples need", [pair.figure("", lambda one: one.valuation, shares, "Samples (%)", zero=True)]),
+        ("valuation", "What the samples need", [pair.figure("valuation", "", lambda one: one.valuation, shares, "Samples (%)", zero=True)]),
         ("encoders", "Encoders", [pair.encoders()]),
-        ("calibration", "Calibration", [pair.figure("", _errors, shares, "Expected calibration error (%)", zero=True)]),
+        ("calibration", "Calibration", [pair.figure("calibration", "", _errors, shares, "Expected calibration error (%)", zero=True)]),
         (
             "agreement",
             "Agreement between heads",
-            [pair.figure("", lambda one: one.agreement, shares, "Samples of which both heads predict the same class (%)", zero=True)],
+            [pair.figure("agreement", "", lambda one: one.agreement, shares, "Samples of which both heads predict the same class (%)")],
         ),
-        ("generalisation", "Generalisation gap", [pair.figure("", _gaps, numbers, f"Training minus other {numbers.lower}", zero=True)]),
+        (
+            "robustness",
+            "Robustness",
+            [
+                pair.figure("missing", "A modality is missing", lambda one: _points(one, "missing"), numbers, numbers.name),
+                pair.figure("noise", "Noise on a modality", lambda one: _points(one, "noise"), numbers, numbers.name),
+            ],
+        ),
+        (
+            "curves",
+            "Learning curves",
+            [
+                pair.curves(),
+                pair.figure("generalisation", "Generalisation gap", _gaps, numbers, f"Training minus other {numbers.lower}", zero=True),
+            ],
+        ),
     ]
     return [Section(name, title, kept) for name, title, figures in plan if (kept := [one for one in figures if one is not None])]
+
+
+def _points(one: Diagnosis, kind: str) -> Values:
+    said = "{modality}, {share:.0%} lack it" if kind == "missing" else "{modality}, noise {share:g}"
+    return {
+        said.format(modality=point.modality, share=point.share): point.score
+        for point in one.robustness
+        if point.kind == kind and point.share > 0
+    }
 
 
 def _utilization(one: Diagnosis) -> Values:
@@ -170,7 +199,7 @@ class _Pair:
             one, other = first.get(label), second.get(label)
             apart = difference(one, other)
             said = [numbers.interval(one), numbers.interval(other), numbers.interval(apart, signed=True)]
-            color = self.colors.get(label, "cs")
+            color = self._color(label)
             nothing = Interval(None)
             marks = (
                 Mark(one or nothing, color, "dot", f"A {said[0]}"),
@@ -181,8 +210,17 @@ class _Pair:
         axis = axis or axis_over([*ends(first.values()), *ends(second.values())], numbers, zero=zero)
         return row_plot(rows, axis, name, unit=unit)
 
+    def _color(self, label: str) -> str:
+        """Return the colour of a row that is a modality's own, such as ``"audio alone"``."""
+        own = [name for name in self.colors if label == name or label.startswith((f"{name} alone", f"{name}, "))]
+        return self.colors[max(own, key=len)] if own else "cs"
+
+    def notes(self, key: str) -> tuple[str, ...]:
+        return definition(key, self.both[0])
+
     def figure(
         self,
+        key: str,
         title: str,
         values_of: Callable[[Diagnosis], Values],
         numbers: Numbers,
@@ -196,9 +234,11 @@ class _Pair:
         if not names:
             return None
         plot = self.plot(first, second, numbers, f"{title or unit} of A and B", order=names, zero=zero, unit=unit)
-        return Figure(title, "", self.legend + plot)
+        return Figure(title, "", self.legend + plot, self.notes(key), folded=len(names) > _MANY or key in ("missing", "noise"))
 
-    def kinds(self, title: str, values_of: Callable[[Diagnosis], Mapping[str, Values]], numbers: Numbers, unit: str) -> Figure | None:
+    def kinds(
+        self, key: str, title: str, values_of: Callable[[Diagnosis], Mapping[str, Values]], numbers: Numbers, unit: str
+    ) -> Figure | None:
         first, second = map(values_of, self.both)
         axis = axis_over(ends(value for kinds in (first, second) for own in kinds.values() for value in own.values()), numbers, zero=True)
         parts = []
@@ -208,7 +248,7 @@ class _Pair:
             if order:
                 name = f"{title or unit} of A and B, {KIND_NAMES.get(kind, kind)}"
                 parts.append((KIND_TITLES.get(kind, kind), self.plot(one, other, numbers, name, order=order, zero=True, axis=axis)))
-        return Figure(title, "", self.legend + panels(parts) + under(unit)) if parts else None
+        return Figure(title, "", self.legend + panels(parts) + under(unit), self.notes(key)) if parts else None
 
     def encoders(self) -> Figure | None:
         parts = []
@@ -218,7 +258,21 @@ class _Pair:
             if order:
                 plot = self.plot(one, other, AnySize(), f"{title} of A and B", order=order, zero=True)
                 parts.append((title, plot))
-        return Figure("", "", self.legend + panels(parts)) if parts else None
+        return Figure("", "", self.legend + panels(parts), self.notes("encoders")) if parts else None
+
+    def curves(self) -> Figure | None:
+        """Return the scores of both runs over their epochs, all on one scale."""
+        numbers = Numbers.of(self.both[0].metric)
+        y = axis_over([value for one in self.both for value in recorded(one)], numbers)
+        parts = [
+            (f"{letter}: {title_case(title)}", plot)
+            for split in _SPLITS
+            for letter, one in zip("AB", self.both, strict=True)
+            for title, plot in score_panels(one, y, split)
+        ]
+        names = dict.fromkeys(name for one in self.both for name in heads_of(one))
+        heading = legend([(line_swatch(self.colors.get(name, "cs")), name) for name in names])
+        return Figure("", "", heading + panels(parts, columns=2), self.notes("curves")) if parts else None
 
 
 def _clear(apart: Interval) -> bool:

@@ -36,7 +36,7 @@ _DEFINITIONS: dict[str, tuple[str, ...]] = {
         " in its place: {kinds}.{donors} {where}",
         "No way to leave a modality out is right for all ends. Zeros may be something that the model never saw; the mean is nearer to what"
         " it knows, yet no sample looks like it; another sample’s modality is realistic but speaks for another class, so that its loss also"
-        " counts how much the model is misled. Where the three agree, the answer is safe.",
+        " counts how much the model is misled. Where they agree, the answer does not hang on the choice.",
     ),
     "shapley": (
         "A modality’s Shapley value is its share in the joint score above the score with every modality ablated: the mean, over all orders"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from equimodal.diagnose.page.definitions import definition, valuation_meaning
 from equimodal.diagnose.page.figures import Figure
@@ -14,13 +14,13 @@ from equimodal.diagnose.page.rows import legend, panels
 from equimodal.diagnose.page.scores import bars, ends
 from equimodal.diagnose.page.stacked import stacked
 from equimodal.diagnose.record import Diagnosis, Encoder, Epoch, Interval
-from equimodal.report.words import SPLIT_NAMES
+from equimodal.report.words import SPLIT_NAMES, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["calibration", "curves", "encoders", "generalisation", "robustness", "valuation"]
+__all__ = ["calibration", "curves", "encoders", "generalisation", "heads_of", "recorded", "robustness", "score_panels", "valuation"]
 
 _SHARES = Axis(0.0, 1.0, tuple((part / 4, f"{25 * part}") for part in range(5)))
 
@@ -126,27 +126,20 @@ def curves(diagnosis: Diagnosis) -> Figure | None:
     if not epochs:
         return None
     numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
-    heads = [name for name in (MULTIMODAL, *diagnosis.modalities) if any(name in epoch.val or name in epoch.train for epoch in epochs)]
-    places = [float(epoch.epoch) for epoch in epochs]
-    x = _epochs(places)
-    scores = [value for epoch in epochs for split in (epoch.train, epoch.val) for value in split.values()]
-    y = axis_over(scores, numbers)
-    parts = []
+    heads = heads_of(diagnosis)
+    y = axis_over(recorded(diagnosis), numbers)
+    parts = [*score_panels(diagnosis, y, "val"), *score_panels(diagnosis, y, "train")]
 
-    def add(title: str, names: Sequence[str], value_of: Callable[[Epoch, str], float | None], scale: Axis | None, how: Numbers) -> None:
+    def add(title: str, names: Sequence[str], value_of: Callable[[Epoch, str], float | None], how: Numbers) -> None:
         series = [Series(name, colors.get(name, "cs"), tuple(Interval.of(value_of(epoch, name)) for epoch in epochs)) for name in names]
         known = [point.value for one in series for point in one.points if point is not None and point.value is not None]
         if known:
-            axis = scale or axis_over(known, how, zero=True, most=5)
-            parts.append((title, line_plot(series, places, x, axis, how, name=f"{title} by epoch", unit="epoch")))
+            parts.append((title, _over_epochs(epochs, series, axis_over(known, how, zero=True, most=5), how, title)))
 
-    ratio = AnySize()
-    add(f"Validation {numbers.lower}", heads, lambda epoch, name: epoch.val.get(name), y, numbers)
-    add(f"Training {numbers.lower}", heads, lambda epoch, name: epoch.train.get(name), y, numbers)
-    add("Utilization gap δ", ["gap δ"], lambda epoch, _: epoch.gap, None, RATES)
+    add("Utilization gap δ", ["gap δ"], lambda epoch, _: epoch.gap, RATES)
     factors = [value for epoch in epochs for value in epoch.multipliers.values()]
     if any(value is not None and value != 1.0 for value in factors):
-        add("Factor on the learning rate", diagnosis.modalities, lambda epoch, name: epoch.multipliers.get(name), None, ratio)
+        add("Factor on the learning rate", diagnosis.modalities, lambda epoch, name: epoch.multipliers.get(name), AnySize())
     rows = [
         (str(epoch.epoch), *(numbers.score(split.get(name)) for split in (epoch.val, epoch.train) for name in heads), plain(epoch.gap))
         for epoch in epochs
@@ -154,6 +147,35 @@ def curves(diagnosis: Diagnosis) -> Figure | None:
     head = ("epoch", *(f"{name}, validation" for name in heads), *(f"{name}, training" for name in heads), "gap δ")
     plot = legend([(line_swatch(colors.get(name, "cs")), name) for name in heads]) + panels(parts)
     return Figure("", "", plot, definition("curves", diagnosis), table(head, rows, "Epochs of the run")) if parts else None
+
+
+def heads_of(diagnosis: Diagnosis) -> list[str]:
+    """Return the heads of which a run recorded scores."""
+    epochs = diagnosis.curves or ()
+    return [name for name in (MULTIMODAL, *diagnosis.modalities) if any(name in epoch.val or name in epoch.train for epoch in epochs)]
+
+
+def recorded(diagnosis: Diagnosis) -> list[float | None]:
+    """Return every score that a run recorded, for a scale that holds them all."""
+    return [value for epoch in diagnosis.curves or () for split in (epoch.train, epoch.val) for value in split.values()]
+
+
+def score_panels(diagnosis: Diagnosis, y: Axis, split: Literal["train", "val"]) -> list[tuple[str, str]]:
+    """Return a panel with the heads' scores of one split over the epochs; none where nothing was recorded.
+
+    :param y: the vertical scale.
+    """
+    epochs, numbers, colors = diagnosis.curves or (), Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    by_epoch = [epoch.train if split == "train" else epoch.val for epoch in epochs]
+    names = [name for name in heads_of(diagnosis) if any(scores.get(name) is not None for scores in by_epoch)]
+    series = [Series(name, colors.get(name, "cs"), tuple(Interval.of(scores.get(name)) for scores in by_epoch)) for name in names]
+    title = f"{title_case(SPLIT_NAMES[split])} {numbers.lower}"
+    return [(title, _over_epochs(epochs, series, y, numbers, title))] if series else []
+
+
+def _over_epochs(epochs: Sequence[Epoch], series: Sequence[Series], y: Axis, numbers: Numbers, title: str) -> str:
+    places = [float(epoch.epoch) for epoch in epochs]
+    return line_plot(series, places, _epochs(places), y, numbers, name=f"{title} by epoch", unit="epoch")
 
 
 def _epochs(places: Sequence[float]) -> Axis:

@@ -116,11 +116,13 @@ def ticks(axis: Axis) -> str:
     """Return the numbers of a horizontal scale; on a telephone every second one has to do."""
     drawn = []
     last = len(axis.ticks) - 1
+    zero = next((number for number, (value, _) in enumerate(axis.ticks) if value == 0), None)
     for number, (value, name) in enumerate(axis.ticks):
         place = axis.place(value)
         # Long numbers would stick out of the page at its edges.
         anchor = "middle" if len(name) < 4 or 2 < place < 98 else "start" if place <= 2 else "end"
-        kept = number % 2 == 0 if last % 2 == 0 else number in (0, last) or (number % 2 == 0 and number < last - 1)
+        even = number % 2 == (zero or 0) % 2
+        kept = even if zero or last % 2 == 0 else number == last or (even and number < last - 1)
         drawn.append(f'<text class="{"tick" if kept else "spare"}" x="{place}%" y="14" text-anchor="{anchor}">{text(name)}</text>')
     return "".join(drawn)
 
@@ -143,10 +145,11 @@ def legend(entries: Sequence[tuple[str, str]]) -> str:
     return '<p class="legend">' + "".join(f"<span>{sample}{text(name)}</span>" for sample, name in entries) + "</p>"
 
 
-def panels(parts: Sequence[tuple[str, str]]) -> str:
+def panels(parts: Sequence[tuple[str, str]], *, columns: int = 3) -> str:
     """Return plots side by side, below one another where there is no room.
 
     :param parts: the title of each, and its markup.
+    :param columns: at most so many side by side.
     """
     drawn = "".join(f'<div class="panel"><p class="panel-name">{text(title)}</p>{plot}</div>' for title, plot in parts)
-    return f'<div class="panels" style="--count: {min(len(parts), 3)}">{drawn}</div>'
+    return f'<div class="panels" style="--count: {min(len(parts), columns)}">{drawn}</div>'

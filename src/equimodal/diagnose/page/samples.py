@@ -27,7 +27,7 @@ Drawable = Callable[[int], Mapping[str, Any]]
 _SMALL = 64
 
 
-def samples_of(data: Any, *, dataset: Dataset | None = None, rates: Mapping[str, int] | None = None) -> Drawable:
+def samples_of(data: Any, *, dataset: Dataset | None = None, split: str = "", rates: Mapping[str, int] | None = None) -> Drawable:
     """Return a function from a sample's number to what can be shown of it, for :func:`write_page`.
 
     >>> from equimodal.data.tensors import TensorSet
@@ -37,14 +37,21 @@ def samples_of(data: Any, *, dataset: Dataset | None = None, rates: Mapping[str,
 
     :param data: the samples that were diagnosed: a :class:`equimodal.data.TensorSet`, or a torch Dataset of
         ``(inputs by modality, target)``.
-    :param dataset: the data set they are from, which says how its tokens read.
+    :param dataset: the data set they are from, which says how its tokens read. One with a method ``recording(split, modality, index)``,
+        which returns ``(values, rate)`` or None, has its sounds played where encoders only see pictures of them.
+    :param split: what they are called there, for ``recording``.
     :param rates: samples per second of modalities that are waveforms: they can be played.
     """
+    recording = getattr(dataset, "recording", None)
 
     def show(index: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         stored = _stored(data, index)
         for name, value in _values(data, index).items():
+            heard = recording(split, name, index) if callable(recording) else None
+            if heard is not None:
+                found[name] = Sound(*heard)
+                continue
             if rates and name in rates:
                 found[name] = Sound(torch.as_tensor(value).flatten(), rates[name])
                 continue

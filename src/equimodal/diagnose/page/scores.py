@@ -131,6 +131,9 @@ def ablations(diagnosis: Diagnosis) -> Figure | None:
 
 
 def _ablations_lead(losses: Mapping[str, Mapping[str, Interval]], numbers: Numbers) -> str:
+    every_loss = [loss.value for of_kind in losses.values() for loss in of_kind.values() if loss.value is not None]
+    if every_loss and max(every_loss) <= 0:
+        return "The joint model loses nothing without any one of them, however it is left out."
     first = []
     for of_kind in losses.values():
         known = {name: loss.value for name, loss in of_kind.items() if loss.value is not None}

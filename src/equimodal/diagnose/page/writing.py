@@ -32,20 +32,26 @@ __all__ = ["render_page", "write_page"]
 
 
 def write_page(
-    diagnosis: Diagnosis, path: str | PathLike[str], *, samples: Drawable | None = None, compare: Diagnosis | None = None
+    diagnosis: Diagnosis,
+    path: str | PathLike[str],
+    *,
+    samples: Drawable | None = None,
+    credit: str = "",
+    compare: Diagnosis | None = None,
 ) -> Path:
     """Write the page of :func:`render_page`, and its numbers as JSON and CSV beside it.
 
     :param path: the file to write, usually ``diagnosis.html``; the numbers are in files of the same name that end in ``.json`` and
         ``.csv``, those of the other model in ``-compared.json`` and ``-compared.csv``. Files that are there are replaced.
     :param samples: see :func:`render_page`.
+    :param credit: see :func:`render_page`.
     :param compare: see :func:`render_page`.
     :returns: the path.
     :raises InputError: for diagnoses that cannot be compared, or when a file cannot be written.
     :raises MissingDependency: without Jinja.
     """
     file = Path(path)
-    page = render_page(diagnosis, samples=samples, compare=compare, stem=file.stem)
+    page = render_page(diagnosis, samples=samples, credit=credit, compare=compare, stem=file.stem)
     for one, name in ((diagnosis, file.stem), (compare, f"{file.stem}-compared")):
         if one is not None:
             write_whole(file.with_name(f"{name}.json"), one.to_json())
@@ -53,12 +59,20 @@ def write_page(
     return write_whole(file, page)
 
 
-def render_page(diagnosis: Diagnosis, *, samples: Drawable | None = None, compare: Diagnosis | None = None, stem: str = "diagnosis") -> str:
+def render_page(
+    diagnosis: Diagnosis,
+    *,
+    samples: Drawable | None = None,
+    credit: str = "",
+    compare: Diagnosis | None = None,
+    stem: str = "diagnosis",
+) -> str:
     """Return a diagnosis as an HTML page that is complete in itself; the same diagnosis gives the same text.
 
     :param diagnosis: what was found.
     :param samples: returns by modality what can be shown of a sample, by its number: a text, a tensor, a :class:`Sound`; without it the
         samples on which heads disagree show only what the heads say. :func:`samples_of` makes one from a data set.
+    :param credit: whose samples they are and under which licence; it stands below them.
     :param compare: another model's diagnosis: the page then has both side by side, ``diagnosis`` as A and this as B.
     :param stem: the name of the files of numbers, without its ending, to which the page links.
     :raises InputError: for diagnoses with different metrics, or without a modality in common.
@@ -74,6 +88,7 @@ def render_page(diagnosis: Diagnosis, *, samples: Drawable | None = None, compar
         "comparing": compare is not None,
         "sections": sections,
         "cards": cards(diagnosis, samples) if compare is None else "",
+        "credit": "" if samples is None else clean(credit),
         "notes_on_samples": definition("disagreements", diagnosis),
         "comparison": () if compare is None else definition("comparison", diagnosis, pairing=pairing(diagnosis, compare)),
         "intervals": intervals(diagnosis),
@@ -174,7 +189,7 @@ def _evidence(value: Any) -> str:
 
 def _silence(diagnosis: Diagnosis) -> str:
     if "findings" in diagnosis.skipped:
-        return f"There is no verdict: {clean(diagnosis.skipped['findings'])}."
+        return f"There is no verdict: {clean(diagnosis.skipped['findings']).rstrip('.')}."
     return "Nothing was found that asks for a change."
 
 
@@ -206,7 +221,8 @@ def _missing(diagnosis: Diagnosis, quantities: Sequence[str]) -> Iterator[str]:
     for key, why in diagnosis.skipped.items():
         quantity, _, part = key.partition(".")
         if quantity in quantities:
-            yield f"{title_case(_QUANTITIES.get(quantity, quantity))}{f' ({clean(part)})' if part else ''} not there: {clean(why)}."
+            name = title_case(_QUANTITIES.get(quantity, quantity)) + (f" ({clean(part)})" if part else "")
+            yield f"{name} not there: {clean(why).rstrip('.')}."
 
 
 _QUANTITIES = {

@@ -17,7 +17,7 @@ __all__ = ["MLP"]
 
 
 class MLP(nn.Module):
-    """Linear layers, each followed by ReLU, on an input that is flattened first: a vector or a picture.
+    """Linear layers, each followed by ReLU, the last one too, on an input that is flattened first: a vector or a picture.
 
     >>> import torch
     >>> MLP(64, hidden=[32], out_features=16)(torch.zeros(5, 1, 8, 8)).shape

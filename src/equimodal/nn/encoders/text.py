@@ -20,7 +20,7 @@ __all__ = ["TextEncoder"]
 
 
 class TextEncoder(nn.Module):
-    """A learned vector for each word, and a :class:`SequenceEncoder` over the vectors of a text.
+    """A learned vector for each word, and over the vectors of a text a :class:`SequenceEncoder`, which ends with ReLU.
 
     Input is what a tokenizer gives: ``input_ids`` and ``attention_mask``. Where the mask is zero there is no word, whichever number
     stands there, and the others move up: neither the amount of padding nor its side has an influence. Nothing is read back from the

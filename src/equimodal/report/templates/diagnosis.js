@@ -66,10 +66,10 @@
     return undefined;
   });
 
-  // Paper cannot be unfolded.
+  // Paper cannot be unfolded; tables that repeat a plot stay away.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open]):not(.numbers)")];
     opened.forEach((details) => { details.open = true; });
     hide();
   });
