@@ -11,7 +11,7 @@ project = "equimodal"
 author = copyright = "The equimodal developers"  # noqa: A001
 version = release = equimodal.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "contents", "mathml", "names", "stand_ins"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "contents", "mathml", "names", "pages", "stand_ins"]
 root_doc = "index"
 exclude_patterns = ["_*"]
 nitpicky = True

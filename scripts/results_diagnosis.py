@@ -47,25 +47,21 @@ def rate(interval):
 def rows(diagnosis):
     """Yield the main numbers of a diagnosis, by name."""
     names = diagnosis.modalities
+    shapley = diagnosis.shapley["mean"]
     yield "joint model", cell(diagnosis.heads["multimodal"])
     for name in names:
         yield f"head of {name}", cell(diagnosis.heads[name])
-    for name in ("multimodal", *names):
-        yield f"probe on {'all' if name == 'multimodal' else name}", cell(diagnosis.probes[name])
-    for kind in ("mean", "zero", "permutation"):
-        for name in names:
-            yield f"lost without {name}, {kind}", cell(diagnosis.ablations[kind][name].loss)
-    shapley = diagnosis.shapley["mean"]
+    yield "probe on all", cell(diagnosis.probes["multimodal"])
     for name in names:
-        yield f"Shapley value of {name}, mean", cell(shapley.values[name])
+        yield f"probe on {name}", cell(diagnosis.probes[name])
+    for kind in ("mean", "permutation"):
+        for name in names:
+            yield f"lost without {name} ({kind})", cell(diagnosis.ablations[kind][name].loss)
+    for name in names:
+        yield f"Shapley value of {name}", cell(shapley.values[name])
     for pair, value in shapley.interactions.items():
-        yield f"interaction {pair}, mean", cell(value)
+        yield f"interaction {pair}", cell(value)
     yield "utilization gap δ", rate(diagnosis.gap)
-    for group, share in diagnosis.valuation.items():
-        yield f"samples: {group}", cell(share)
-    for head, calibration in diagnosis.calibration.items():
-        if head == "multimodal":
-            yield "expected calibration error", cell(calibration.expected_error)
 
 
 def untrained(folder, data_dir):
@@ -79,11 +75,13 @@ def untrained(folder, data_dir):
     return diagnose(model, opened.splits.test, train=opened.splits.train, task=opened.task, split="test", device="cpu")
 
 
-def table(found):
-    """Return the diagnoses of one data set as a Markdown table."""
-    columns = [dict(rows(diagnosis)) for diagnosis in found.values()]
-    lines = [f"| | {' | '.join(found)} |", f"| --- |{' ---: |' * len(found)}"]
-    lines += [f"| {name} | {' | '.join(column.get(name, '–') for column in columns)} |" for name in columns[0]]
+def table(found, before):
+    """Return the diagnoses of one data set as a Markdown table, with what probes read before training."""
+    columns = {name: dict(rows(diagnosis)) for name, diagnosis in found.items()}
+    columns["before training"] = {name: said for name, said in rows(before) if name.startswith("probe")}
+    lines = [f"| | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    names = next(iter(columns.values()))
+    lines += [f"| {name} | {' | '.join(column.get(name, '') for column in columns.values())} |" for name in names]
     return "\n".join(lines)
 
 
@@ -113,8 +111,8 @@ def main():
             found[METHODS[method]] = read_diagnosis(page)
         other = options.pages / f"{dataset}-miles"
         run("diagnose", folders["vanilla"], *diagnose, *shown, "--compare", other, "--out", options.pages / dataset)
-        found["untrained"] = untrained(folders["joint"], options.data_dir)
-        (options.runs / f"{dataset}.md").write_text(table(found) + "\n", encoding="utf-8")
+        before = untrained(folders["joint"], options.data_dir)
+        (options.runs / f"{dataset}.md").write_text(table(found, before) + "\n", encoding="utf-8")
         for name, diagnosis in found.items():
             print(f"\n{name} on {dataset}")
             for finding in diagnosis.findings:

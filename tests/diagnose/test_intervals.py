@@ -57,20 +57,26 @@ def test_a_difference_of_equal_things_is_exactly_zero():
 
 
 def test_folding_at_zero():
-    bootstrap = Bootstrap(4, resamples=4)
+    bootstrap = Bootstrap(4, resamples=4, level=0.5)
     column = torch.tensor([-0.25, -1.0, 0.5, -0.5, 0.0])
     value, low, high = bootstrap.size(column)
     assert (value, low) == (0.25, 0.0)
-    assert high == pytest.approx(-torch.quantile(column[1:], 0.025).item())
+    assert high == pytest.approx(-torch.quantile(column[1:], 0.25).item())
     assert bootstrap.size(torch.tensor([-2.0, -3.0, -3.0, -1.0, -1.0])) == pytest.approx((2.0, 1.0, 3.0), abs=0.2)
     assert bootstrap.size(torch.tensor([math.nan] * 5)) == Interval(None)
 
 
 def test_undefined_draws():
-    bootstrap = Bootstrap(4, resamples=4)
+    bootstrap = Bootstrap(4, resamples=4, level=0.5)
     half = torch.tensor([0.5, 0.4, math.nan, 0.6, math.nan])
-    assert bootstrap.interval(half).low == pytest.approx(0.405)
+    assert bootstrap.interval(half).low == pytest.approx(0.45)
     assert bootstrap.interval(torch.tensor([0.5, 0.4, math.nan, math.nan, math.nan])) == Interval(0.5)
+
+
+def test_too_few_draws_make_no_ends():
+    flags = torch.arange(50) % 3 == 0
+    assert Bootstrap(50, resamples=39).share(flags).low is None
+    assert Bootstrap(50, resamples=40).share(flags).low is not None
 
 
 def test_no_draws():

@@ -7,6 +7,7 @@ import torch
 
 from equimodal.diagnose.intervals import Bootstrap
 from equimodal.diagnose.measure import Measure
+from equimodal.errors import InputError
 from equimodal.tasks import TASKS
 
 
@@ -60,6 +61,22 @@ def test_a_metric_of_ones_own():
     assert columns[0].item() == 0.5
     assert measure.metric == "share_above"
     assert measure.chance(targets) is None
+
+
+def test_a_metric_that_a_draw_does_not_define_is_undefined_there_alone():
+    def needs_all(logits, targets):
+        if len(targets.unique()) < 3:
+            raise ValueError("only some classes\nare there")
+        return 0.5
+
+    bootstrap, measure = Bootstrap(5, resamples=50), Measure("single-label", needs_all)
+    logits, targets = torch.zeros(5, 3), torch.tensor([0, 0, 1, 1, 2])
+    columns = measure.columns([logits], targets, bootstrap)
+    assert 0 < int(columns.isnan().sum()) < 50
+    assert columns[0].item() == 0.5
+    with pytest.raises(InputError, match=r"^the metric 'needs_all' cannot be computed: ValueError: only some classes") as refusal:
+        measure.columns([logits], targets.clamp(max=1), bootstrap)
+    assert "\n" not in str(refusal.value)
 
 
 def test_chance_is_the_commonest_class():

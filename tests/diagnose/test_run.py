@@ -78,6 +78,34 @@ def test_a_loader_that_shuffles_is_refused_where_data_are_read_twice(truth):
         diagnose(subjects.probed(truth.model), DataLoader(samples, batch_size=50, shuffle=True), resamples=0)
 
 
+def test_noise_of_data_that_come_in_another_order_is_left_out(truth):
+    samples = [({name: truth.test.inputs[name][row] for name in NAMES}, truth.test.targets[row]) for row in range(100)]
+    random = torch.random.get_rng_state()
+    shuffled = diagnose(truth.model, DataLoader(samples, batch_size=50, shuffle=True), resamples=0, robustness=True)
+    assert {point.kind for point in shuffled.robustness} == {"missing"}
+    assert "in another order" in shuffled.skipped["robustness.noise"]
+    assert torch.equal(random, torch.random.get_rng_state())
+
+
+def test_the_data_cannot_be_their_own_train_split(truth):
+    with pytest.raises(InputError, match=r"^train is the same object as data"):
+        diagnose(truth.model, truth.test, train=truth.test)
+
+
+def test_a_method_is_asked_in_evaluation_mode(truth):
+    asked = []
+
+    class Model(torch.nn.Module):
+        def answer(self, inputs):
+            asked.append(self.training)
+            return truth.model(inputs).multimodal
+
+    model = Model().train()
+    diagnose(model.answer, truth.test, resamples=0)
+    assert set(asked) == {False}
+    assert model.training
+
+
 def test_samples_that_lack_a_modality_are_counted_and_left_out(truth, found):
     first = truth.test.subset(torch.arange(100))
     lacking = torch.arange(100) % 4 == 0
@@ -165,6 +193,22 @@ def test_one_class_alone(truth):
         diagnose(truth.model, subset_of(truth.test, (truth.test.targets == 2).nonzero().squeeze(1)))
 
 
+def test_one_class_alone_where_classes_are_ordered():
+    model = JointFusion({name: MLP(3) for name in NAMES}, num_outputs=3)
+    data = TensorSet({name: torch.randn(20, 3) for name in NAMES}, torch.ones(20, dtype=torch.long))
+    with pytest.raises(InputError, match="have the class 1 alone"):
+        diagnose(model, data, task="ordinal")
+
+
+def test_curves_of_another_metric_are_left_out(tmp_path):
+    problem = tiny_problem()
+    equimodal.fit(problem.model, problem.train, problem.val, epochs=1, device="cpu", out=tmp_path / "run")
+    other = diagnose(problem.model, problem.val, metric="macro_f1", resamples=0, run=tmp_path / "run")
+    assert other.curves is None
+    assert "recorded accuracy, which does not go with macro_f1" in other.skipped["curves"]
+    assert diagnose(problem.model, problem.val, resamples=0, run=tmp_path / "run").curves is not None
+
+
 def test_fewer_samples_than_classes_leave_what_can_be_found(truth):
     few = diagnose(truth.model, subset_of(truth.test, [0, 1, 2]), resamples=5)
     assert few.samples == 3
@@ -213,6 +257,9 @@ def test_a_model_that_returns_something_else(truth):
         ({"metric": "accurracy"}, "did you mean 'accuracy'"),
         ({"task": "single"}, "unknown task 'single'"),
         ({"modalities": "audio"}, "modalities = 'audio': a list of names is needed"),
+        ({"modalities": ["audio", "audio"]}, r"modalities = \['audio', 'audio'\]: every name once is needed"),
+        ({"seed": "a"}, "seed = 'a': a whole number"),
+        ({"batch_size": 0}, "batch_size = 0: a whole number of at least 1"),
         ({"device": "tpu9"}, "device 'tpu9' cannot be used"),
         ({"task": "regression"}, "regression needs floating-point numbers"),
     ],

@@ -3,8 +3,11 @@
 import dataclasses
 
 import pytest
+import torch
 
 from diagnose.examples import bare_diagnosis, example_diagnosis
+from equimodal.diagnose.calibration import calibration
+from equimodal.diagnose.intervals import Bootstrap
 from equimodal.diagnose.record import Ablation, Bin, Calibration, Diagnosis, Encoder, Epoch, Interval, Shapley
 from equimodal.diagnose.verdict import ORDER, verdict
 
@@ -178,6 +181,27 @@ def test_a_fusion_that_needs_both_although_each_says_something():
     assert "missing" in verdict(found)[0].advice
 
 
+def test_ways_of_leaving_out_that_tell_another_story_are_named():
+    found = record((0.5, 0.1), (0.6, 0.1))
+    level = dataclasses.replace(found.shapley["mean"], values={"audio": interval(0.35), "image": interval(0.35)})
+    same = dataclasses.replace(found, shapley={**found.shapley, "zero": found.shapley["mean"]})
+    other = dataclasses.replace(found, shapley={**found.shapley, "zero": level})
+    assert "say otherwise" not in finding(same, "dominated").sentence
+    assert "with one replaced by zero, audio is worth 35.0 points and image 35.0" in finding(other, "dominated").sentence
+    balanced = record()
+    other = dataclasses.replace(balanced, shapley={**balanced.shapley, "zero": found.shapley["mean"]})
+    assert "audio is worth 60.0 points and image 10.0" in finding(other, "balanced").sentence
+    assert "Nothing needs balancing" not in finding(other, "balanced").sentence
+    assert "like what will happen" in finding(other, "balanced").advice
+    joined = record(interaction=0.3)
+    apart = dataclasses.replace(joined.shapley["mean"], interactions={"audio × image": interval(-0.2)})
+    other = dataclasses.replace(joined, shapley={**joined.shapley, "zero": apart})
+    said = finding(other, "synergy").sentence
+    assert "with them replaced by zero it is −20.0 points" in said
+    assert "has not learned" in finding(joined, "synergy").sentence
+    assert "has not learned" not in said
+
+
 def test_a_modality_that_harms():
     found = record((0.3, -0.1), (0.5, -0.1), joint=0.6, heads=(0.7, 0.1), probes=(0.7, 0.1), both=0.6)
     assert kinds(found) == [("dominated", "audio"), ("worse than one", "audio"), ("harmful", "image")]
@@ -234,6 +258,29 @@ def test_where_the_score_is_no_accuracy_chance_is_the_model_without_anything():
     assert kinds(found) == [("at chance", "multimodal")]
 
 
+def test_few_samples_that_are_all_right_may_be_so_by_chance():
+    sure = Interval(1.0, 1.0, 1.0)
+    found = record(joint=1.0, samples=5, chance=0.6, heads=(), probes=(), shapley={})
+    found = dataclasses.replace(found, heads={"multimodal": sure})
+    assert kinds(found)[0] == ("at chance", "multimodal")
+    assert kinds(dataclasses.replace(found, samples=50))[0] != ("at chance", "multimodal")
+
+
+def test_few_samples_prove_no_dominance():
+    worth = (Interval(0.5, 0.2, 0.8), Interval(0.0, 0.0, 0.0))
+    ways = {"mean": Shapley(interval(0.1), interval(0.9), dict(zip(PAIR, worth, strict=True)), {})}
+    losses = {"mean": {name: Ablation(interval(0.5), own) for name, own in zip(PAIR, worth, strict=True)}}
+    found = record(shapley=ways, ablations=losses)
+    assert kinds(found)[0] == ("dominated", "audio")
+    assert "dominated" not in [kind for kind, _ in kinds(dataclasses.replace(found, samples=6))]
+
+
+def test_knowing_nothing_has_an_r2_of_zero():
+    found = record((0.0, 0.0), (0.0, 0.0), joint=-0.2, heads=(), probes=(), both=-0.2, chance=None, metric="r2")
+    found = dataclasses.replace(found, shapley={"permutation": dataclasses.replace(found.shapley["mean"], empty=interval(-1.0))})
+    assert kinds(found) == [("at chance", "multimodal")]
+
+
 def test_overfitting_is_more_than_a_fifth_of_what_was_gained():
     carried = {"multimodal": 0.1, "audio": 0.1, "image": 0.1}
     assert kinds(record(generalisation=carried)) == [("balanced", "multimodal")]
@@ -279,6 +326,9 @@ def test_without_a_train_split_overfitting_comes_from_the_run():
     curves = (Epoch(1, {"multimodal": 0.99}, {"multimodal": 0.6}), Epoch(2, {"multimodal": 1.0}, {"multimodal": 0.5}))
     found = record(joint=0.6, losses=(0.2, 0.2), worth=(0.25, 0.25), heads=(0.4, 0.4), probes=(0.4, 0.4), both=0.6, curves=curves)
     assert "from the run's record of epoch 1" in finding(found, "overfits").sentence
+    # What was diagnosed are other samples: no train score is made up from theirs.
+    recorded = dataclasses.replace(found, generalisation={"multimodal": 0.39}, mean_of="given")
+    assert "99.0 % in training and 60.0 % in validation" in finding(recorded, "overfits").sentence
 
 
 def test_heads_and_fusion_that_read_less_than_a_probe():
@@ -293,6 +343,22 @@ def test_calibration_is_a_remark_at_the_end():
     assert kinds(found)[-1] == ("calibration", "multimodal")
     assert "too sure: 97.0 % sure on average, and right in 90.0 %" in finding(found, "calibration").sentence
     assert kinds(record(calibration={"multimodal": Calibration(interval(0.06), 0.97, bins)})) == [("balanced", "multimodal")]
+
+
+@pytest.mark.parametrize("samples", [100, 300])
+def test_a_head_that_is_calibrated_is_not_blamed_for_few_samples(samples):
+    blamed = above = 0
+    for seed in range(20):
+        draws = torch.Generator().manual_seed(seed)
+        logits = torch.randn(samples, 5, generator=draws)
+        targets = torch.multinomial(logits.softmax(dim=1), 1, generator=draws)[:, 0]
+        measured = calibration(logits, targets, Bootstrap(samples, resamples=100))
+        above += measured.expected_error.low > 0.05
+        blamed += ("calibration", "multimodal") in kinds(record(samples=samples, calibration={"multimodal": measured}))
+    assert above > 5
+    assert blamed <= 1
+    wrong = calibration(4 * logits, targets, Bootstrap(samples, resamples=100))
+    assert ("calibration", "multimodal") in kinds(record(samples=samples, calibration={"multimodal": wrong}))
 
 
 def test_the_model_s_own_absence_is_a_way_of_leaving_out():

@@ -656,7 +656,7 @@ def test_a_single_sample_is_enough():
         ({"scheduler": "StepLR"}, "scheduler = 'StepLR': a function of the optimizer is needed"),
         ({"autocast": "bfloat16"}, "autocast = 'bfloat16': a type such as torch.bfloat16"),
         ({"method": "unimodal"}, "method 'unimodal' lacks its option 'modality'"),
-        ({"method": Joint}, "a name, or an equimodal.methods.Method"),
+        ({"method": Joint}, "a name such as 'miles' is needed, or a method with its hyper-parameters"),
         ({"groups": {"override": {}}}, "unknown key 'override': did you mean 'overrides'"),
     ],
 )

@@ -109,13 +109,17 @@ class Bootstrap:
     def interval(self, column: Tensor) -> Interval:
         """Return the value and the interval of a column; ends are None where fewer than half of the draws define them.
 
+        They are also None with fewer draws than the level asks for: 40 for 95 %, so that one lies beyond each end.
+
         :param column: ``[1 + resamples]``.
         """
         value, drawn = float(column[0]), column[1:]
         defined = drawn[drawn.isfinite()].double()
-        if not len(drawn) or 2 * len(defined) < len(drawn) or not math.isfinite(value):
-            return Interval.of(value)
         tail = (1 - self.level) / 2
+        # With less than one draw beyond each end, the ends would be those of the draws, however many there are.
+        few = not len(drawn) or len(drawn) * tail < 1 - 1e-9
+        if few or 2 * len(defined) < len(drawn) or not math.isfinite(value):
+            return Interval.of(value)
         low, high = torch.quantile(defined, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
         return Interval.of(value, low, high)
 

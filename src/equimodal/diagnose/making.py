@@ -108,7 +108,7 @@ class Making:
         found["disagreements"] = self.attempt("disagreements", (), self._disagreements)
         without_some = self.attempt("robustness", (), lambda: self._missing(without))
         found["robustness"] = without_some + self.attempt("robustness.noise", (), lambda: self._noise(asked["robustness"]))
-        record = self.attempt("curves", None, lambda: _record(run))
+        record = self.attempt("curves", None, lambda: _record(run, self.measure.metric))
         found["curves"] = None if record is None else curves(record)
         found["generalisation"] = self.attempt("generalisation", None, lambda: self._generalisation(heads, record))
         return found
@@ -263,12 +263,14 @@ class Making:
         return {head: Interval.of(float(train[head][0] - column[0])).value for head, column in heads.items() if head in train}
 
 
-def _record(run: Any) -> RunRecord:
+def _record(run: Any, metric: str) -> RunRecord:
     if run is None:
         raise InputError("no run folder was given: run=...")
     record = read_run(run)
     if not record.epochs:
         raise InputError(f"the run in {run} has not finished an epoch")
+    if record.metric not in (metric, "score"):  # the latter where the run does not state it
+        raise InputError(f"the run in {run} recorded {record.metric}, which does not go with {metric}: give metric={record.metric!r}")
     return record
 
 

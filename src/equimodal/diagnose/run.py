@@ -75,7 +75,7 @@ def diagnose(
           ``fuse`` makes the joint logits of them; or a model with :func:`equimodal.probe` on it. Its encoders run once, and modalities
           are left out in their features;
         - any module or function that is given the inputs and returns a Prediction, or logits: it runs again for every subset of its
-          modalities, which are left out in the inputs;
+          modalities, which are left out in the inputs. What a function calls must be in evaluation mode already;
         - one with an argument ``modalities``: it runs again for every subset and is told which one, as in
           ``model(inputs, modalities=("audio",))``.
     :param data: the samples, as for :func:`equimodal.fit`: a TensorSet, a torch Dataset, or a loader of batches in a fixed order. Samples
@@ -206,13 +206,14 @@ def _names(modalities: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-        raise InputError(f"{name} = {value!r}: a whole number{'' if least < 0 else f' of at least {least}'} is needed")
+        raise InputError(f"{name} = {value!r}: a whole number {'of at most 64 bits' if least < 0 else f'of at least {least}'} is needed")
 
 
 def _device(model: Any, device: str | torch.device | None) -> torch.device:
     if device is not None:
         return the_device(device)
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
+    module = _module(model)
+    parameters = iter(()) if module is None else module.parameters()
     return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
@@ -233,22 +234,29 @@ def _source(
 @contextmanager
 def _evaluating(model: Any, device: torch.device) -> Iterator[None]:
     """Put a model into evaluation mode on a device, and back."""
-    if not isinstance(model, nn.Module):
+    whole = _module(model)
+    if whole is None:
         yield
         return
-    modes = [(module, module.training) for module in model.modules()]
-    first = next(model.parameters(), None)
+    modes = [(module, module.training) for module in whole.modules()]
+    first = next(whole.parameters(), None)
     before = None if first is None else first.device
     if before != device:
-        model.to(device)
-    model.eval()
+        whole.to(device)
+    whole.eval()
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
         if before is not None and before != device:
-            model.to(before)
+            whole.to(before)
+
+
+def _module(model: Any) -> nn.Module | None:
+    """Return the module that is called: the model, or that of which it is a method."""
+    owner = getattr(model, "__self__", None)
+    return model if isinstance(model, nn.Module) else owner if isinstance(owner, nn.Module) else None
 
 
 def _title(model: Any) -> str:

@@ -123,7 +123,8 @@ class _Text:
         groups = ("", "head", "head", "linear probe", "linear probe", "")
         unit = " in percent" if self.facts.percent else ""
         keep = [0, 1, 2, *([3, 4] if probes else []), *([5] if gaps else [])]
-        headers = ["", "score", self._level, "score", self._level, "train − here"]
+        other = "here" if self.record.mean_of == "train" else "val"  # else the gap is that which a run recorded
+        headers = ["", "score", self._level, "score", self._level, f"train − {other}"]
         yield from self.table(
             f"{title_case(self.facts.metric)}{unit}",
             [headers[column] for column in keep],

@@ -3,10 +3,10 @@
 Everything is read from the record. Intervals are those of the record, over samples: they say what other samples of the same kind would
 show of this model, and nothing about another training run. Nothing is said about causes; what to try is a proposal.
 
-**The words.** *s* is the joint model's score and *c* that of knowing nothing: of always answering the commonest class, or where the score
-is not the accuracy, of the joint model with every modality taken from other samples (else replaced by its mean, or zero). *s − c* is the
-gain. The loss of a modality is *s* minus the score without it. The sentences speak of one way of leaving it out, the first of mean, absent,
-zero and permutation that is there, as its Shapley values do; others are named where they disagree.
+**The words.** *s* is the joint model's score and *c* that of knowing nothing: of always answering the commonest class; for R² zero, that of
+the mean; for other scores that of the joint model with every modality taken from other samples (else replaced by its mean, or zero). *s −
+c* is the gain. The loss of a modality is *s* minus the score without it. The sentences speak of one way of leaving it out, the first of
+mean, absent, zero and permutation that is there, as its Shapley values do; others are named where they disagree.
 
 **What a modality does**, by its loss *l* with the interval *[low, high]*, and a negligible loss *n* = 0.05 · gain:
 
@@ -23,7 +23,8 @@ adds nothing    otherwise, high ≤ n; in one of these ways:
 ==============  ====================================================================================================
 
 Where no prediction changes, a bootstrap sees no loss in any number of samples; *high* is therefore never taken as less than 3 divided by
-their number, the 95 % limit for what happened to none of them (scores that are shares).
+their number, the 95 % limit for what happened to none of them (scores that are shares). In the same way no model is above chance, and
+no modality dominates, by less than that.
 
 A twentieth of the gain, because no decision hangs on less, and because the intervals of a few hundred samples can tell it from none: with
 300 samples, a gain of 0.8 and a loss near zero that changes one prediction in fifty, half the interval is 0.016, and n is 0.04.
@@ -35,6 +36,7 @@ A twentieth of the gain, because no decision hangs on less, and because the inte
 - *balanced*: every modality adds, and the upper end of the most is at most twice the lower end of the least.
 - *leaning*: neither, and the intervals of the most and the least are apart.
 - *cannot be told*: otherwise.
+- Where another way of leaving out leads to another answer on *dominated*, *balanced* or *needs both*, the sentence names it.
 - *needs both*: the Shapley interaction of two modalities that add is above n with its interval. Where neither alone is above *c*, that is
   a label that only both tell, as an exclusive or; where they are, the fusion has not learned to do with one.
 
@@ -54,8 +56,8 @@ interval holds τ. "Since epoch e" is the first epoch from which the recorded δ
   more than the whole width of its interval. A fifth of what was learned is the measure that τ is for heads; the width keeps out what the
   choice of samples makes.
 - *fusion behind*, *head behind*: the interval of a linear probe on the same features begins above the end of the head's, by more than n.
-- *calibration*: the expected calibration error is above 0.05 with its interval. With 15 bins and a few hundred samples a perfect head has
-  0.02 to 0.04 by chance alone.
+- *calibration*: the expected calibration error is above 0.05 with its interval, and by more than 0.05 (and more than chance moves it)
+  above that which a perfect head of the same confidences has by chance alone: with five classes and 200 samples that is 0.07.
 
 **The order**: at chance first; then what the model uses; what single modalities do; the state of training, what would change the
 verdict before what would not.

@@ -112,7 +112,8 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
         f" {facts.score(train - gap)} {there}"
         for head, (train, gap) in _few(found)
     ]
-    parts += [f"{len(found) - len(parts)} more heads likewise"] if len(found) > len(parts) else []
+    more = len(found) - len(parts)
+    parts += [f"{more} more {'head' if more == 1 else 'heads'} likewise"] if more else []
     heads = "a head overfits" if len(found) == 1 else "heads overfit"
     who = "The model overfits" if subject == MULTIMODAL else f"The joint model carries over, but {heads}"
     least = f"more than {100 * NOT_CARRIED_OVER:.0f} % of what was gained over chance is not carried over"

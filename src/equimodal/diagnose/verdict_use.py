@@ -22,6 +22,10 @@ __all__ = ["TWICE", "findings"]
 
 TWICE = 2.0
 """A modality dominates when it is worth at least so many times what the next one is."""
+_WHICH_WAY = (
+    "Go by the way of leaving out that is like what will happen: the mean or zero where a modality may be absent, that of other samples"
+    " where it may be wrong."
+)
 _HOW_TO_ASK = (
     "Give a model that can be asked without a modality: one that returns a Prediction with features, or takes modalities=; see the guide to"
     " diagnosing."
@@ -155,9 +159,11 @@ def _shared(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
         two = len(order) == 2
         every = "Both modalities are" if two else f"All {len(order)} modalities are"
         none = "neither twice as much as the other" if two else "none twice as much as another"
-        said = f"{_otherwise(facts, None, proof)} {_gap_said(facts, order[0], proof)}".strip()
+        otherwise = _otherwise(facts, None, proof)
+        said = f"{otherwise} {_gap_said(facts, order[0], proof)}".strip()
         sentence = f"Balanced. {every} used, {none}: {lost}. {said}".rstrip()
         advice = with_heads_apart(facts) if facts.record.gap is not None and _clearly(facts.record.gap) else None
+        advice = advice or (_WHICH_WAY if otherwise else None)
         yield Finding("balanced", MULTIMODAL, sentence if advice else f"{sentence} Nothing needs balancing.", proof, advice)
     elif top.low > (least if len(order) > 2 else second).high:
         shares = [(name, facts.share(name)) for name in order]
@@ -204,7 +210,7 @@ def _together(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
             sentence += f" That hangs on how they are left out: {told}."
         informative = [facts.informative(interval) for _, interval in alone.values()]
         if len(alone) == 2 and facts.baseline is not None and not any(informative):
-            told = listing(f"of {name} {facts.score(interval.value)}" for name, (_, interval) in alone.items())
+            told = listing(f"{facts.score(interval.value)} from {name}" for name, (_, interval) in alone.items())
             what = "a linear probe" if "probe" in alone[first][0] else "the head"
             sentence += (
                 f" Neither can be seen to say anything by itself: {what} reads {told}, and knowing nothing scores"
