@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from equimodal.methods.base import Method
     from equimodal.nn.prediction import Routes
 
-__all__ = ["BeforeForward", "takes_transform"]
+__all__ = ["BeforeForward"]
 
 _standing: weakref.WeakKeyDictionary[nn.Module, RemovableHandle] = weakref.WeakKeyDictionary()
 
@@ -88,9 +87,3 @@ class _Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Hook, ()  # deepcopy asks for this too
-
-
-def takes_transform(model: nn.Module) -> bool:
-    """Tell whether a model's ``forward`` has an argument ``transform``."""
-    parameters = inspect.signature(model.forward).parameters
-    return "transform" in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

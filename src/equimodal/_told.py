@@ -13,9 +13,9 @@ from torch import Tensor
 from equimodal import processes
 from equimodal.errors import InputError
 from equimodal.nn.prediction import Prediction
-from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
+from equimodal.scores import MULTIMODAL
 
-__all__ = ["Told", "as_prediction", "checked", "utilization"]
+__all__ = ["Told", "as_prediction", "checked"]
 
 
 class Told(dict[str, Any]):
@@ -87,10 +87,3 @@ def as_prediction(given: Prediction | Mapping[str, Tensor]) -> Prediction:
         return given
     full = {name: logits.float() for name, logits in heads.items()}  # models under autocast may return half of that
     return dataclasses.replace(given, multimodal=full.pop(MULTIMODAL), unimodal=full)
-
-
-def utilization(scores: Mapping[str, float]) -> dict[str, Any]:
-    """Return utilization and gap where they are defined."""
-    if len(scores) < 3 or MULTIMODAL not in scores or not all(map(math.isfinite, scores.values())) or not has_signal(scores):
-        return {}
-    return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from equimodal import processes
-from equimodal._before_forward import BeforeForward, takes_transform
+from equimodal._before_forward import BeforeForward
 from equimodal._needs import Needs
-from equimodal._told import Told, as_prediction, checked, utilization
+from equimodal._told import Told, as_prediction, checked
 from equimodal.data.batch import Batch
 from equimodal.errors import InputError
 from equimodal.groups import MODALITY_KEY, ParameterRegistry, effective_rates, the_optimizer
 from equimodal.methods._checks import is_whole, need
 from equimodal.methods.base import EpochContext
 from equimodal.methods.compose import as_method
-from equimodal.scores import MULTIMODAL, Scores
+from equimodal.nn._checks import takes
+from equimodal.scores import MULTIMODAL, Scores, defined_utilization
 from equimodal.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Balancer:
         :raises InputError: for a model that the method cannot work with.
         """
         built = self.method.build(model, self.task.loss)
-        if self.method.transforms() and not takes_transform(built):
+        if self.method.transforms() and not takes(built, "transform"):
             raise InputError(
                 f"{self.method.name} changes what stands between encoders and fusion: {type(built).__name__}.forward needs an argument "
                 f"transform, as that of equimodal.JointFusion{_or_trained(self._needs.members)}"
@@ -280,7 +281,7 @@ class Balancer:
         told = Told("scores", {"val": val, "train": checked(train_scores, "train_scores")}, name)
         context = EpochContext(self.epoch, told, Told("losses", {"val": checked(losses, "losses")}, name))
         self.method.epoch_end(context)
-        self._acted = self.method.acted_on() or utilization(val or {})
+        self._acted = self.method.acted_on() or defined_utilization(val or {})
         self._recorded = self.method.record()
         self.stop_reason = context.stop_reason
         self._begun = False

@@ -9,11 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 from equimodal.errors import InputError, nearest
 
-__all__ = ["MULTIMODAL", "checked_scores", "conditional_utilization", "has_signal", "modalities_of", "pairwise_gaps", "utilization_gap"]
+__all__ = [
+    "MULTIMODAL",
+    "checked_scores",
+    "conditional_utilization",
+    "defined_utilization",
+    "has_signal",
+    "modalities_of",
+    "pairwise_gaps",
+    "utilization_gap",
+]
 
 MULTIMODAL = "multimodal"
 """The reserved name of the joint prediction in scores, and of everything that belongs to no single modality in parameter groups."""
@@ -103,6 +112,21 @@ def conditional_utilization(scores: Scores, without: Scores | None = None) -> di
     if joint <= 0.0:
         return dict.fromkeys(values, math.nan)
     return {name: (joint - rest[name]) / joint for name in values}
+
+
+def defined_utilization(scores: Scores) -> dict[str, Any]:
+    """Return ``utilization`` and ``gap`` of scores as they are recorded; empty where they are undefined.
+
+    >>> defined_utilization({"multimodal": 1.0, "audio": 0.75, "image": 0.5})
+    {'utilization': {'audio': 0.5, 'image': 0.25}, 'gap': 0.25}
+    >>> defined_utilization({"multimodal": 0.0, "audio": 0.75, "image": 0.5}), defined_utilization({"multimodal": 1.0, "audio": 1.0})
+    ({}, {})
+
+    They are undefined without a multimodal score above zero, for a score that is not finite, and for fewer than two modalities.
+    """
+    if len(scores) < 3 or MULTIMODAL not in scores or not all(math.isfinite(score) for score in scores.values()) or not has_signal(scores):
+        return {}
+    return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}
 
 
 def pairwise_gaps(scores: Scores) -> dict[tuple[str, str], float]:

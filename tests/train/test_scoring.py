@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 
 from equimodal.errors import InputError
 from equimodal.nn import Prediction
+from equimodal.scoring import Scorer, average_precision
 from equimodal.tasks import get_task
-from equimodal.train.scoring import Scorer, average_precision
 
 from .examples import one_line
 

@@ -12,20 +12,21 @@ from torch import Tensor
 __all__ = ["Batch", "map_tensors"]
 
 
-def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+def map_tensors(function: Callable[[Any], Any], value: Any, leaves: type | tuple[type, ...] = Tensor) -> Any:
     """Apply a function to every tensor of one modality's input, keeping its structure.
 
     :param value: a tensor, or a (named) tuple, list or mapping of such, e.g. ``Sequences(values, lengths)`` or a tokenizer's output.
+    :param leaves: what counts as a tensor, for structures that hold something in their place.
     :returns: the same structure with every tensor replaced.
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, leaves):
         return function(value)
     if isinstance(value, Mapping):
-        return {name: map_tensors(function, item) for name, item in value.items()}
+        return {name: map_tensors(function, item, leaves) for name, item in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(function, item) for item in value))
+        return type(value)(*(map_tensors(function, item, leaves) for item in value))
     if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(function, item) for item in value)
+        return type(value)(map_tensors(function, item, leaves) for item in value)
     return value
 
 
@@ -47,6 +48,21 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def has(self, modality: str) -> Tensor:
+        """Return which samples have a modality, a boolean mask ``[batch]`` beside the targets."""
+        device = self.targets.device
+        if modality not in self.inputs:
+            return torch.zeros(len(self), dtype=torch.bool, device=device)
+        mask = self.present.get(modality)
+        return torch.ones(len(self), dtype=torch.bool, device=device) if mask is None else mask.to(device)
+
+    def select(self, rows: Tensor) -> Batch:
+        """Return some samples.
+
+        :param rows: their places in the batch.
+        """
+        return self._mapped(lambda tensor: tensor.index_select(0, rows.to(tensor.device)))
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device; copies from pinned memory do not block."""

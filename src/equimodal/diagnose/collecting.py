@@ -120,15 +120,7 @@ class Collected:
 
 def rebuilt(template: Any, function: Any) -> Any:
     """Apply a function to every leaf of a structure: tensors of a value, or the numbers that stand for them in a template."""
-    if isinstance(template, (Place, Sum, Tensor)):
-        return function(template)
-    if isinstance(template, Mapping):
-        return {name: rebuilt(item, function) for name, item in template.items()}
-    if isinstance(template, tuple) and hasattr(template, "_fields"):
-        return type(template)(*(rebuilt(item, function) for item in template))
-    if isinstance(template, (tuple, list)):
-        return type(template)(rebuilt(item, function) for item in template)
-    return template
+    return map_tensors(function, template, (Place, Sum, Tensor))
 
 
 def mean_of(tensor: Tensor) -> Tensor:
@@ -143,12 +135,12 @@ def complete_batches(source: Source, modalities: tuple[str, ...]) -> Iterator[tu
     """Yield of every batch the samples that have all modalities, their numbers, and how many others there are."""
     seen = 0
     for batch in source.ordered():
-        has = torch.stack([_mask(batch, name) for name in modalities]).all(dim=0)
+        has = torch.stack([batch.has(name) for name in modalities]).all(dim=0)
         numbers = torch.arange(seen, seen + len(batch)) if batch.indices is None else batch.indices.cpu()
         seen += len(batch)
         rows = has.nonzero().squeeze(1)
         if len(rows) < len(batch):
-            batch, numbers = _rows(batch, rows), numbers[rows.cpu()]
+            batch, numbers = batch.select(rows), numbers[rows.cpu()]
         yield Batch(batch.inputs, batch.targets), numbers, len(has) - len(rows)
 
 
@@ -297,18 +289,3 @@ def _nothing(names: tuple[str, ...] | None, seen: set[str], split: str, incomple
             f"the {split} split lacks {', '.join(map(repr, missing))}, which the model sees (it has {have}): add it to the data"
         )
     return InputError(f"none of the {incomplete:,} samples of the {split} split has every modality: give data in which some have all")
-
-
-def _mask(batch: Batch, modality: str) -> Tensor:
-    device = batch.targets.device
-    if modality not in batch.inputs:
-        return torch.zeros(len(batch), dtype=torch.bool, device=device)
-    mask = batch.present.get(modality)
-    return torch.ones(len(batch), dtype=torch.bool, device=device) if mask is None else mask.to(device)
-
-
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    def pick(tensor: Tensor) -> Tensor:
-        return tensor.index_select(0, rows.to(tensor.device))
-
-    return Batch({name: map_tensors(pick, value) for name, value in batch.inputs.items()}, pick(batch.targets))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from equimodal.diagnose.record import Interval
 from equimodal.errors import InputError
+from equimodal.train.absence_scores import check_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,14 +159,3 @@ class Bootstrap:
     def statistic(self, function: Callable[[Tensor], Tensor]) -> Interval:
         """Return any statistic of weighted samples; see :meth:`resampled`, with ``[draws]`` returned."""
         return self.interval(self.resampled(function))
-
-
-def check_numbers(resamples: object, level: object) -> None:
-    """Refuse numbers of draws and levels that cannot be.
-
-    :raises InputError: naming the value.
-    """
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 0:
-        raise InputError(f"resamples = {resamples!r}: a whole number of at least 0 is needed")
-    if not isinstance(level, float) or not 0 < level < 1:
-        raise InputError(f"level = {level!r}: a number between 0 and 1 is needed, such as 0.95")

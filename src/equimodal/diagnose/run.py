@@ -15,12 +15,13 @@ from torch import nn
 from equimodal import __version__, processes
 from equimodal.diagnose.cache import CACHE_LIMIT, FeatureCache
 from equimodal.diagnose.collecting import Collected, collect
-from equimodal.diagnose.intervals import Bootstrap, check_numbers
+from equimodal.diagnose.intervals import Bootstrap
 from equimodal.diagnose.making import Making
 from equimodal.diagnose.measure import Measure
 from equimodal.diagnose.record import Diagnosis, Finding
 from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
+from equimodal.train.absence_scores import check_numbers
 from equimodal.train.batches import make_source
 from equimodal.train.setting import the_device
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,12 @@ def known_modalities(names: Iterable[str], modalities: Iterable[str], what: str)
     for name in names:
         if name not in modalities:
             raise InputError(f"unknown modality {name!r} in {what}: {nearest(str(name), modalities)}")
+
+
+def takes(model: nn.Module, argument: str) -> bool:
+    """Tell whether a model's ``forward`` has an argument of that name, or takes any."""
+    parameters = inspect.signature(model.forward).parameters
+    return argument in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def samples(inputs: Mapping[str, Any]) -> int:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from equimodal.data.batch import Batch, map_tensors
 from equimodal.errors import InputError
 from equimodal.nn._predicting import from_what_is_there
 from equimodal.nn.joint import JointFusion
 from equimodal.nn.prediction import Prediction
 from equimodal.train.absence_record import AbsenceRow, AbsenceTable
-from equimodal.train.absence_scores import Scores, intervals, make_scores
+from equimodal.train.absence_scores import Scores, check_numbers, intervals, make_scores
 from equimodal.train.batches import make_source
 from equimodal.train.setting import the_device
 
 if TYPE_CHECKING:
+    from equimodal.data.batch import Batch
     from equimodal.tasks import Task
 
 __all__ = ["ALL_SUBSETS", "AbsenceRow", "AbsenceTable", "absence_table"]
@@ -77,7 +77,7 @@ def absence_table(
     """
     modalities = _modalities(model)
     scores = make_scores(task, metric)
-    _check_numbers(resamples, level)
+    check_numbers(resamples, level)
     place = _device_of(model) if device is None else the_device(device)
     check = partial(scores.task.check, outputs=getattr(model, "num_outputs", None))
     source = make_source(data, split or "given", check, batch_size=batch_size, device=place, seed=0)
@@ -111,10 +111,10 @@ def _collect(
 ) -> _Found:
     found = _Found([], [], [], [])
     for batch in batches:
-        has = torch.stack([_mask(batch, name) for name in modalities])
+        has = torch.stack([batch.has(name) for name in modalities])
         complete = has.all(dim=0)
         lacking = len(batch) - int(complete.sum())
-        whole = batch if not lacking else _rows(batch, complete)
+        whole = batch if not lacking else batch.select(complete.nonzero().squeeze(1))
         if len(whole):
             logits = torch.stack(predict(model, {name: whole.inputs[name] for name in modalities}, subsets)).float().cpu()
             found.logits.append(logits)
@@ -122,10 +122,10 @@ def _collect(
             found.all_logits.append(logits[0])
             found.all_targets.append(whole.targets.cpu())
         if lacking:
-            some = _rows(batch, ~complete & has.any(dim=0))
+            some = batch.select((~complete & has.any(dim=0)).nonzero().squeeze(1))
             found.incomplete += len(some)
             if len(some):
-                inputs = {name: value for name, value in some.inputs.items() if name in modalities and bool(_mask(some, name).any())}
+                inputs = {name: value for name, value in some.inputs.items() if name in modalities and bool(some.has(name).any())}
                 present = {name: mask for name, mask in some.present.items() if name in inputs}
                 found.all_logits.append(model.predict(inputs, present).float().cpu())
                 found.all_targets.append(some.targets.cpu())
@@ -169,13 +169,6 @@ def _modalities(model: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_numbers(resamples: Any, level: Any) -> None:
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 0:
-        raise InputError(f"resamples = {resamples!r}: a whole number of at least 0 is needed")
-    if not isinstance(level, float) or not 0 < level < 1:
-        raise InputError(f"level = {level!r}: a number between 0 and 1 is needed, such as 0.95")
-
-
 def _subsets(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Return the subsets that have rows, larger ones first, each in the order of the modalities."""
     sizes: Sequence[int] = range(len(modalities), 0, -1)
@@ -203,22 +196,3 @@ def _from_features(model: JointFusion, inputs: Mapping[str, Any], subsets: Seque
 
 def _from_inputs(model: Any, inputs: Mapping[str, Any], subsets: Sequence[tuple[str, ...]]) -> list[Tensor]:
     return [model.predict({name: inputs[name] for name in subset}) for subset in subsets]
-
-
-def _mask(batch: Batch, modality: str) -> Tensor:
-    """Return which samples of a batch have a modality."""
-    if modality not in batch.inputs:
-        return torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
-    mask = batch.present.get(modality)
-    return torch.ones(len(batch), dtype=torch.bool, device=batch.targets.device) if mask is None else mask.to(batch.targets.device)
-
-
-def _rows(batch: Batch, chosen: Tensor) -> Batch:
-    """Return some samples of a batch."""
-    rows = chosen.nonzero().squeeze(1)
-
-    def pick(tensor: Tensor) -> Tensor:
-        return tensor.index_select(0, rows.to(tensor.device))
-
-    inputs = {name: map_tensors(pick, value) for name, value in batch.inputs.items()}
-    return Batch(inputs, pick(batch.targets), {name: pick(mask) for name, mask in batch.present.items()})

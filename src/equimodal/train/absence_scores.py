@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from equimodal.errors import InputError
 from equimodal.nn.prediction import Prediction
 from equimodal.scores import MULTIMODAL
 from equimodal.scoring import Scorer
@@ -17,7 +18,7 @@ from equimodal.tasks import TASKS, get_task
 if TYPE_CHECKING:
     from equimodal.tasks import Task
 
-__all__ = ["Scores", "intervals", "make_scores"]
+__all__ = ["Scores", "check_numbers", "intervals", "make_scores"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ def make_scores(task: str | Task, metric: Any) -> Scores:
     kind, name = get_task(task).scored_by(metric)
     ready = metric is None or isinstance(metric, str)
     return Scores(kind, name, ready and kind is TASKS["single-label"] and name in ("accuracy", "micro_f1"))
+
+
+def check_numbers(resamples: object, level: object) -> None:
+    """Refuse numbers of draws and levels that cannot be.
+
+    :raises InputError: naming the value.
+    """
+    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 0:
+        raise InputError(f"resamples = {resamples!r}: a whole number of at least 0 is needed")
+    if not isinstance(level, float) or not 0 < level < 1:
+        raise InputError(f"level = {level!r}: a number between 0 and 1 is needed, such as 0.95")
 
 
 def intervals(

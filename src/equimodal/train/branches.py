@@ -17,11 +17,11 @@ from equimodal.errors import TrainingDiverged
 from equimodal.groups import MULTIPLIER_KEY
 from equimodal.methods.base import Branch, EpochContext, Method
 from equimodal.scores import MULTIMODAL
+from equimodal.scoring import Scorer
 from equimodal.tasks import Task, get_task
 from equimodal.train.batches import TargetCheck, make_source
 from equimodal.train.epoch import every_step, heads_of, parallel, step_scheduler, train_epoch
 from equimodal.train.evaluate import evaluate
-from equimodal.train.scoring import Scorer
 from equimodal.train.seeds import derived_seed
 from equimodal.train.setting import the_device
 from equimodal.train.step import TrainingStep

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from equimodal.methods.base import EpochContext
+    from equimodal.scoring import Scorer
     from equimodal.train.batches import Source
-    from equimodal.train.scoring import Scorer
     from equimodal.train.step import TrainingStep
 
 __all__ = ["check_losses", "every_step", "heads_of", "parallel", "step_scheduler", "train_epoch"]

@@ -23,7 +23,8 @@ from equimodal.errors import InputError, UnusableRun, first_line, nearest
 from equimodal.groups import MODALITY_KEY, effective_rates, modality_groups, modality_modules
 from equimodal.methods.base import EpochContext
 from equimodal.methods.compose import as_method
-from equimodal.scores import MULTIMODAL, conditional_utilization, has_signal, utilization_gap
+from equimodal.scores import MULTIMODAL, defined_utilization, modalities_of
+from equimodal.scoring import Scorer
 from equimodal.tasks import Task, get_task
 from equimodal.train.batches import Source, TargetCheck, length, make_source
 from equimodal.train.branches import Branches
@@ -31,7 +32,6 @@ from equimodal.train.describe import describe
 from equimodal.train.epoch import check_losses, every_step, heads_of, parallel, step_scheduler, train_epoch
 from equimodal.train.evaluate import evaluate
 from equimodal.train.record import FORMAT, RunFolder, plain
-from equimodal.train.scoring import Scorer
 from equimodal.train.seeds import derived_seed
 from equimodal.train.setting import deterministic, the_device
 from equimodal.train.step import TrainingStep
@@ -372,11 +372,8 @@ def _make_optimizer(model: nn.Module, optimizer: Any, groups: Mapping[str, Any])
 
 def _utilization(scores: Mapping[str, float]) -> Record:
     """Return utilization and gap as they are recorded: null where they are undefined, empty for a single modality."""
-    if len(scores) < 3:
-        return {"utilization": {}, "gap": None}
-    if not all(math.isfinite(score) for score in scores.values()) or not has_signal(scores):
-        return {"utilization": {head: None for head in scores if head != MULTIMODAL}, "gap": None}
-    return {"utilization": conditional_utilization(scores), "gap": utilization_gap(scores)}
+    undefined: Record = {"utilization": dict.fromkeys(modalities_of(scores)) if len(scores) > 2 else {}, "gap": None}
+    return defined_utilization(scores) or undefined
 
 
 def _result(config: Mapping[str, Any], state: _State, metric: str, metrics: Mapping[str, Any]) -> Record:

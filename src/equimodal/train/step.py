@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from equimodal.errors import InputError, nearest
 from equimodal.groups import MODALITY_KEY, ParameterRegistry
+from equimodal.nn._checks import takes
 from equimodal.nn.prediction import Prediction
 from equimodal.processes import all_sum
 from equimodal.scores import MULTIMODAL
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from equimodal.data.batch import Batch
     from equimodal.methods.base import Method
     from equimodal.nn.prediction import Routes
+    from equimodal.scoring import Scorer
     from equimodal.train.batches import Share, Source
-    from equimodal.train.scoring import Scorer
 
 __all__ = ["TrainingStep", "forward"]
 
@@ -34,7 +34,7 @@ def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction
     """Run a model on a batch, passing only what the batch and the method ask for, so that plain models need no extra arguments."""
     options: dict[str, Any] = {}
     if batch.present:
-        if not _takes(model, "present"):
+        if not takes(model, "present"):
             masked = ", ".join(batch.present)
             raise InputError(f"some samples lack {masked}: {type(model).__name__}.forward needs an argument present for the masks")
         options["present"] = batch.present
@@ -47,11 +47,6 @@ def forward(model: nn.Module, batch: Batch, transform: Any = None) -> Prediction
             " equimodal.probe(model, ...) add heads to it and return one"
         )
     return prediction
-
-
-def _takes(model: nn.Module, argument: str) -> bool:
-    parameters = inspect.signature(model.forward).parameters
-    return argument in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 class TrainingStep:
@@ -82,7 +77,7 @@ class TrainingStep:
         self._shares: dict[int, Share] = {}
         self._world_total = 0
         self._transforms = method.transforms()
-        if self._transforms and not _takes(inner, "transform"):
+        if self._transforms and not takes(inner, "transform"):
             raise InputError(
                 f"{method!r} changes what stands between encoders and fusion: {type(inner).__name__}.forward needs an argument transform, "
                 "as that of equimodal.nn.JointFusion"
