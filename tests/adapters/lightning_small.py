@@ -6,10 +6,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from equimodal import Balancer, HeadScores, modality_groups
 from equimodal.testing import tiny_problem
+
+from .plain import Pairs, weights
 
 EPOCHS = 4
 MODALITIES = ("audio", "image")
@@ -26,29 +28,11 @@ REMARKS = (
 )
 
 
-class Pairs(Dataset):
-    """Single samples as ``(inputs, target)``."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        batch = self.data[index : index + 1]
-        return {name: value[0] for name, value in batch.inputs.items()}, batch.targets[0]
-
-
 def parts(fusion="concat"):
     """Return a model in double precision and its loaders, always in the same order; validation fills no batch evenly."""
     problem = tiny_problem(dtype=torch.float64, fusion=fusion)
     val = problem.val.subset(torch.arange(22))
     return problem.model, DataLoader(Pairs(problem.train), batch_size=8), DataLoader(Pairs(val), batch_size=8)
-
-
-def weights(model):
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def assert_same(found, expected, tolerance=1e-12):

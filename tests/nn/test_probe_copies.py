@@ -13,26 +13,9 @@ import torch
 
 from equimodal import InputError, fit
 from equimodal.nn import Routes, probe
-from equimodal.testing import tiny_problem
 
 from .networks import PARTS, Network
 from .two_processes import gradients, made_alike
-
-
-@pytest.fixture(scope="module")
-def problem():
-    return tiny_problem()
-
-
-@pytest.fixture
-def batch(problem):
-    return problem.train[:8]
-
-
-@pytest.fixture
-def probed(batch):
-    torch.manual_seed(0)
-    return probe(Network(), PARTS, 3, example=batch.inputs)
 
 
 def saved(model):

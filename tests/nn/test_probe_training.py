@@ -9,25 +9,8 @@ from torch.nn.functional import cross_entropy
 from equimodal import MILES, InputError, fit, modality_groups
 from equimodal.methods.ogm import OGM
 from equimodal.nn import Routes, probe
-from equimodal.testing import tiny_problem
 
 from .networks import PARTS, Network
-
-
-@pytest.fixture(scope="module")
-def problem():
-    return tiny_problem()
-
-
-@pytest.fixture
-def batch(problem):
-    return problem.train[:8]
-
-
-@pytest.fixture
-def probed(batch):
-    torch.manual_seed(0)
-    return probe(Network(), PARTS, 3, example=batch.inputs)
 
 
 class TestModalities:
