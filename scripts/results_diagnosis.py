@@ -109,8 +109,8 @@ def main():
             page = (options.runs / "diagnoses" if method == "joint" else options.pages) / f"{dataset}-{method}"
             run("diagnose", folder, *diagnose, *shown, "--out", page)
             found[METHODS[method]] = read_diagnosis(page)
-        other = options.pages / f"{dataset}-miles"
-        run("diagnose", folders["vanilla"], *diagnose, *shown, "--compare", other, "--out", options.pages / dataset)
+        # The run itself and not its stored diagnosis, which keeps no draws: differences are paired then.
+        run("diagnose", folders["vanilla"], *diagnose, *shown, "--compare", folders["miles"], "--out", options.pages / dataset)
         before = untrained(folders["joint"], options.data_dir)
         (options.runs / f"{dataset}.md").write_text(table(found, before) + "\n", encoding="utf-8")
         for name, diagnosis in found.items():

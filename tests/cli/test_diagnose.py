@@ -47,7 +47,7 @@ def test_the_run_stays_as_it_is(finished, run_command, content):
 
 def test_json_alone(finished, run_command):
     said = json.loads(run_command("diagnose", finished[0], "--json", "--split", "test", "--resamples", 10, "--title", "mine"))
-    assert (said["split"], said["title"], said["format"]) == ("test", "mine", 1)
+    assert (said["split"], said["title"], said["format"]) == ("test", "mine", 2)
 
 
 def test_the_test_split_only_by_wish(finished, run_command):
@@ -64,7 +64,7 @@ def test_gradients_and_robustness_on_request(finished, run_command):
     plain = run_command("diagnose", finished[0], "--resamples", 10)
     assert "not asked for" in plain
     shown = run_command("diagnose", finished[0], "--resamples", 10, "--gradients", "--robustness")
-    assert "Gradient that reaches an encoder" in shown
+    assert "What training does to an encoder" in shown
     assert "Joint score with noise" in shown
 
 
@@ -72,21 +72,61 @@ def test_a_checkpoint_is_its_run_with_those_weights(finished, run_command):
     assert "miles on cli.tiny:Tiny" in run_command("diagnose", finished[0] / "last.pt", "--resamples", 10)
 
 
-def test_two_models_beside_each_other(finished, diagnosed, run_command, tmp_path):
-    shown = run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--out", tmp_path / "both", "--resamples", 10)
+@pytest.fixture(scope="module")
+def compared(finished, run_command, tmp_path_factory):
+    out = tmp_path_factory.mktemp("compared") / "both"
+    return out, run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--out", out, "--resamples", 200)
+
+
+def test_two_models_beside_each_other_with_paired_differences(compared):
+    out, shown = compared
     assert "A  miles on cli.tiny:Tiny" in shown
     assert "B  miles on cli.tiny:Tiny" in shown
-    assert "diagnosis-compared.json" in shown
-    assert (tmp_path / "both" / "diagnosis-compared.json").exists()
-    stored = run_command("diagnose", finished[0], "--compare", diagnosed[0], "--resamples", 10)
+    assert "B − A" in shown
+    assert "uses its modalities more evenly than the first" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+    names = ["comparison.csv", "comparison.json"]
+    names += [
+        f"diagnosis{part}.{ending}" for part in ("", "-compared") for ending in ("csv", "html", "json") if part == "" or ending != "html"
+    ]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    said = " ".join(shown.split())
+    assert "diagnosis-compared.json, diagnosis-compared.csv, comparison.json, comparison.csv into" in said
+
+
+def test_the_differences_are_those_of_the_two_diagnoses(compared):
+    comparison, one, other = (
+        json.loads((compared[0] / f"{name}.json").read_text(encoding="utf-8")) for name in ("comparison", "diagnosis", "diagnosis-compared")
+    )
+    assert one["digest"] == other["digest"]
+    difference = comparison["differences"]["heads"]["multimodal"]
+    assert difference["value"] == pytest.approx(other["heads"]["multimodal"]["value"] - one["heads"]["multimodal"]["value"])
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    page = (compared[0] / "diagnosis.html").read_text(encoding="utf-8")
+    assert 'id="comparison-json"' in page
+    assert "What differs" in page
+
+
+def test_with_a_stored_diagnosis_nothing_is_paired_and_one_line_says_why(finished, diagnosed, run_command, tmp_path):
+    stored = run_command("diagnose", finished[0], "--compare", diagnosed[0], "--resamples", 50, "--out", tmp_path / "both")
     assert "loss without audio" in stored
-    both = json.loads(run_command("diagnose", finished[0], "--compare", diagnosed[0] / "diagnosis.json", "--resamples", 10, "--json"))
-    assert (both["a"]["resamples"], both["b"]["resamples"]) == (10, 200)
+    why = "of miles on cli.tiny:Tiny was read from a file, which keeps no bootstrap draws: diagnose both in one go"
+    assert f"Differences have no paired interval: the diagnosis {why}." in " ".join(stored.split())
+    assert not (tmp_path / "both" / "comparison.json").exists()
+    assert why in (tmp_path / "both" / "diagnosis.html").read_text(encoding="utf-8")
+    both = json.loads(run_command("diagnose", finished[0], "--compare", diagnosed[0] / "diagnosis.json", "--resamples", 50, "--json"))
+    assert (both["a"]["resamples"], both["b"]["resamples"]) == (50, 200)
+    assert "comparison" not in both
+
+
+def test_json_of_two_models_has_their_comparison(finished, run_command):
+    both = json.loads(run_command("diagnose", finished[0], "--compare", finished[0], "--resamples", 50, "--json"))
+    assert both["comparison"]["differences"]["heads"]["audio"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_three_modalities(run_command, tmp_path):
     run_command("train", "--dataset", "cli.tiny:TinyThree", "--epochs", 1, "--out", tmp_path / "run")
-    assert "24 samples with audio and image and text" in run_command("diagnose", tmp_path / "run", "--resamples", 10)
+    assert "24 samples with audio, image and text" in run_command("diagnose", tmp_path / "run", "--resamples", 10)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +216,7 @@ def test_samples_are_named_after_their_licence_and_left_out_by_wish(finished, ru
     run_command("diagnose", finished[0], "--out", tmp_path / "without", "--resamples", 10, "--no-samples")
     shown, bare = ((tmp_path / name / "diagnosis.html").read_text(encoding="utf-8") for name in ("with", "without"))
     assert "Licence: free for all." in shown
-    assert '<figure class="drawing">' in shown
+    assert '<figure class="drawing' in shown
     assert "free for all" not in bare
     assert '<figure class="drawing">' not in bare
     assert '<article class="card">' in bare
@@ -194,3 +234,6 @@ def test_without_what_draws_the_page_the_numbers_are_written(finished, run_comma
     shown = run_command("diagnose", finished[0], "--out", tmp_path / "out", "--resamples", 10)
     assert "no page: jinja2 is needed here" in " ".join(shown.split())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["diagnosis.csv", "diagnosis.json"]
+    shown = run_command("diagnose", finished[0], "--compare", finished[0], "--out", tmp_path / "both", "--resamples", 10)
+    assert "comparison.json and comparison.csv into" in " ".join(shown.split())
+    assert len(list((tmp_path / "both").iterdir())) == 4

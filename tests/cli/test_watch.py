@@ -8,20 +8,51 @@ import time
 
 import pytest
 
+from cli.screens import Terminal as Screen
 from equimodal.cli import main
+from train.examples import network, run
+
+
+@pytest.fixture(autouse=True)
+def at_full_priority(monkeypatch):
+    # Other tests may take every core: what yields to them would wait for minutes.
+    monkeypatch.setattr("equimodal.diagnose.beside.NICE", 0)
 
 
 def test_once_shows_the_present_state(finished, run_command):
-    shown = run_command("watch", finished[0], "--once")
+    shown = run_command("watch", finished[0], "--once", "--record-only")
     assert "miles on cli.tiny:Tiny, accuracy, seed 0" in shown
     assert "epoch 3 of 3" in shown
     assert "complete: best epoch" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    assert "measured" not in shown
+
+
+def test_once_measures_the_last_checkpoint(finished, run_command):
+    shown = run_command("watch", finished[0], "--once", "--samples", 20)
+    assert "epoch 3 of 3" in shown
+    assert "measured at epoch 3" in shown
+    assert "20 of 24 validation samples" in shown
+    for quantity in ("lost without", "mean", "zero", "perm.", "Shapley", "probe", "rank", "norm", "verdict: ", "calibration error"):
+        assert quantity in shown, quantity
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_diagnose(finished, run_command):
+    # Splits of fewer samples than are measured: the same numbers as those of the diagnosis with as many resamples.
+    found = json.loads(run_command("diagnose", finished[0] / "last.pt", "--resamples", 200, "--json"))
+    shown = run_command("watch", finished[0], "--once")
+    loss = found["ablations"]["mean"]["audio"]["loss"]
+    ends = [f"{100 * loss[end]:.1f}".replace("-", "−") for end in ("value", "low", "high")]
+    assert f"audio  {ends[0]} [{ends[1]}, {ends[2]}]" in " ".join(shown.split()).replace("audio ", "audio  ")
 
 
 def test_into_a_pipe_every_epoch_has_a_line(finished, run_command):
     lines = run_command("watch", finished[0]).splitlines()
     assert [line.split()[0] for line in lines if "/3 " in line] == ["1/3", "2/3", "3/3"]
+    (measured,) = [line for line in lines if line.startswith("measured at epoch 3")]
+    assert "lost without (mean): audio " in measured
     assert lines[-1].startswith("complete: best epoch")
     assert "\x1b" not in "".join(lines)
 
@@ -43,7 +74,7 @@ def test_a_run_is_waited_for_and_followed_until_it_is_complete(finished, run_com
 
     training = threading.Thread(target=train)
     training.start()
-    shown = run_command("watch", folder, "--every", 0.02, "--wait", 30)
+    shown = run_command("watch", folder, "--every", 0.02, "--wait", 30, "--record-only")
     training.join()
     assert [line.split()[0] for line in shown.splitlines() if "/3 " in line] == ["1/3", "2/3", "3/3"]
 
@@ -62,11 +93,29 @@ def test_a_terminal_is_redrawn_in_place(finished, monkeypatch):
     whole = watch.look(finished[0])
     seen = iter([part(whole, 1), part(whole, 2), whole])
     monkeypatch.setattr(watch, "look", lambda _: next(seen))
-    assert main(["watch", str(finished[0]), "--every", "0.01"]) == 0
+    assert main(["watch", str(finished[0]), "--every", "0.01", "--record-only"]) == 0
     drawn = screen.getvalue()
     assert drawn.count("\x1b[J") == 2
     first = drawn.split("\x1b[")[0].count("\n")
     assert f"\x1b[{first}F" in drawn  # up to the first line again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("columns", "rows"), [(80, 20), (60, 12), (120, 70)])
+def test_a_screen_never_overflows(finished, monkeypatch, columns, rows):
+    drawn, screen = Screen(columns, rows), Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    monkeypatch.setattr("sys.stdout", screen)
+    assert main(["watch", str(finished[0]), "--every", "0.05"]) == 0
+    drawn.write(screen.getvalue().replace("\n", "\r\n"))
+    assert drawn.lost == []
+    shown = str(drawn)
+    assert shown.startswith("miles on cli.tiny")
+    assert "measuring the last checkpoint" not in shown  # drawn over
+    assert ("measured at epoch 3" in shown) == (rows > 12)
+    assert ("more lines: a taller" in shown) == (rows < 70)
 
 
 def part(watched, epochs):
@@ -96,6 +145,31 @@ def test_the_folder_is_only_read(finished, run_command, content):
     assert content(finished[0]) == before
 
 
+@pytest.mark.slow
+def test_what_cannot_be_measured_leaves_a_line_and_the_record(run_command, tmp_path):
+    run(network(), epochs=2, out=tmp_path / "run")
+    shown = run_command("watch", tmp_path / "run", "--once")
+    assert "epoch 2 of 2" in shown
+    assert "not measured: the folder of a run of fit makes neither its model nor its data" in shown
+    lines = run_command("watch", tmp_path / "run").splitlines()
+    assert [line.split()[0] for line in lines if "/2 " in line] == ["1/2", "2/2"]
+    assert sum(line.startswith("not measured: ") for line in lines) == 1
+    assert lines[-1].startswith("complete")
+
+
+def test_a_run_without_checkpoints_says_so(finished, run_command, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    for name in ("last.pt", "best.pt"):
+        (folder / name).unlink()
+    assert "not measured: the run keeps no checkpoint" in run_command("watch", folder, "--once")
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_leaves_a_line(finished, run_command):
+    shown = run_command("watch", finished[0], "--once", "--device", "gpu")
+    assert "not measured: device 'gpu' cannot be used" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -105,6 +179,7 @@ def test_the_folder_is_only_read(finished, run_command, content):
         (["RUN", "--every", "0"], "'0' is no number of seconds above 0"),
         (["RUN", "--wait", "soon"], "'soon' is no finite number"),
         (["RUN", "--onse"], "did you mean '--once'?"),
+        (["RUN", "--samples", "0"], "'0' is no whole number of at least 1"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(finished, refused, words, said):

@@ -6,22 +6,12 @@ import dataclasses
 import math
 from itertools import combinations
 
-from equimodal.diagnose.record import (
-    Ablation,
-    Bin,
-    Calibration,
-    Diagnosis,
-    Encoder,
-    Epoch,
-    Finding,
-    Interval,
-    Point,
-    Sample,
-    Shapley,
-)
+from equimodal.diagnose.quantities import Ablation, Bin, Calibration, Encoder, Epoch, Finding, Interval, Point, Sample, Shapley
+from equimodal.diagnose.record import Diagnosis
 from equimodal.scores import MULTIMODAL
 
-NAMES = ("audio", "image", "text", "depth", "touch", "smell")
+NAMES = ("audio", "image", "text", "depth", "touch", "smell", "taste")
+EXACT = 6  # so many modalities have exact Shapley values
 JOINT = 0.78
 SAMPLES = 600
 
@@ -39,8 +29,17 @@ def ablations_of(names: tuple[str, ...], lost: dict[str, float]) -> dict[str, di
 
 
 def shapley_of(names: tuple[str, ...], share: dict[str, float]) -> Shapley:
-    pairs = {f"{first} × {second}": around(-0.04) for first, second in combinations(names, 2)}
-    return Shapley(around(0.1), around(JOINT), {name: around(share[name] * (JOINT - 0.1)) for name in names}, pairs)
+    values = {name: around(share[name] * (JOINT - 0.1)) for name in names}
+    if len(names) > EXACT:
+        return Shapley(around(0.1), around(JOINT), values, {}, False, 32, {name: round(0.1 * share[name], 4) for name in names})
+    return Shapley(around(0.1), around(JOINT), values, {f"{one} × {other}": around(-0.04) for one, other in combinations(names, 2)})
+
+
+def encoder_of(number: int) -> Encoder:
+    """Return the facts on one encoder; no two are of one size."""
+    size = 12_000 * (number + 1)
+    norm, rank = around(8.0 / (number + 1)), around(11.5 / (number + 1), 0.6)
+    return Encoder(size, size, 64, norm, rank, around(0.02 / (number + 1), 0.003), around(0.0004, 0.0001), 0.031 / (number + 1))
 
 
 def example_diagnosis(modalities: int = 2) -> Diagnosis:
@@ -78,11 +77,8 @@ def example_diagnosis(modalities: int = 2) -> Diagnosis:
         utilization={name: around(rate) for name, rate in utilization.items()},
         gap=around((max(heads[name] for name in names) - min(heads[name] for name in names)) / JOINT),
         shapley={kind: shapley_of(names, share) for kind in ("zero", "mean", "permutation")},
-        valuation={name: around(value) for name, value in zip(sets, shares, strict=True)},
-        encoders={
-            name: Encoder(12_000 * (number + 1), 12_000 * (number + 1), 64, around(8.0 / (number + 1)), 11.5 / (number + 1), 0.02, 0.0004)
-            for number, name in enumerate(names)
-        },
+        valuation={name: around(value) for name, value in zip(sets, shares, strict=True)} if modalities <= EXACT else {},
+        encoders={name: encoder_of(number) for number, name in enumerate(names)},
         calibration={
             name: Calibration(
                 around(0.08),
@@ -92,6 +88,7 @@ def example_diagnosis(modalities: int = 2) -> Diagnosis:
             for name in heads
         },
         agreement={f"{first} & {second}": around(0.45) for first, second in combinations(heads, 2)},
+        kappa={f"{first} & {second}": around(0.38) for first, second in combinations(heads, 2)},
         robustness=tuple(
             Point(name, kind, part, around(JOINT - part * lost[name]))
             for name in names
@@ -108,7 +105,7 @@ def example_diagnosis(modalities: int = 2) -> Diagnosis:
             )
             for epoch in range(1, 13)
         ),
-        generalisation=dict.fromkeys(heads, 0.1),
+        generalisation={name: around(0.1) for name in heads},
         disagreements=tuple(
             Sample(7 * number, number, dict.fromkeys(heads, number) | {names[1]: (number + 1) % 10}, dict.fromkeys(heads, 0.9))
             for number in range(4)
@@ -155,6 +152,7 @@ QUANTITIES = (
     "encoders",
     "calibration",
     "agreement",
+    "kappa",
     "robustness",
     "disagreements",
     "findings",

@@ -39,6 +39,44 @@ def test_only_what_exceeds_the_limit_goes_to_disk(tmp_path):
         assert (cache.bytes_in_memory, cache.bytes_on_disk) == (2 * 264, 264)
 
 
+@pytest.mark.parametrize("limit", [10**6, 0], ids=["memory", "disk"])
+def test_room_that_is_not_needed_is_given_back(limit, tmp_path):
+    with FeatureCache(limit, expected=40, folder=tmp_path) as cache:
+        filled(cache)
+        before = cache.bytes_in_memory + cache.bytes_on_disk
+        cache.shrink("audio")
+        assert (before, cache.bytes_in_memory + cache.bytes_on_disk) == (40 * 24, 11 * 24)
+        assert torch.equal(cache["audio"], torch.cat(BATCHES))
+        cache.append("audio", BATCHES[0], expected=0)
+        assert torch.equal(cache["audio"], torch.cat([*BATCHES, BATCHES[0]]))
+        cache.drop("audio")
+        cache.drop("nothing")
+        assert "audio" not in cache
+        assert cache.bytes_in_memory + cache.bytes_on_disk == 0
+        assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_sections_share_the_limit_and_have_names_of_their_own(tmp_path):
+    with FeatureCache(300, folder=tmp_path) as cache:
+        given, train = cache.section("", 11), cache.section("train ", 11)
+        filled(given)
+        train.append("audio", BATCHES[0])
+        assert (len(given["audio"]), len(train["audio"])) == (11, 4)
+        assert (cache.bytes_in_memory, cache.bytes_on_disk) == (264, 264)
+        train.clear()
+        assert "audio" in given
+        assert "audio" not in train
+
+
+def test_what_grows_never_takes_more_than_the_limit(tmp_path):
+    with FeatureCache(3 * 24 * 8, folder=tmp_path) as cache:
+        for _ in range(10):
+            cache.append("audio", BATCHES[0])
+            assert cache.bytes_in_memory <= 3 * 24 * 8
+        assert len(cache["audio"]) == 40
+        assert cache.bytes_on_disk
+
+
 def test_whole_numbers_and_flags(tmp_path):
     with FeatureCache(0, folder=tmp_path) as cache:
         cache.append("lengths", torch.tensor([3, 1]))
@@ -65,6 +103,8 @@ def test_samples_of_another_shape():
     cache.append("audio", torch.zeros(2, 5))
     with pytest.raises(InputError, match=r"audio has shape \[5\] in one batch and \[6\] in another"):
         cache.append("audio", torch.zeros(2, 6))
+    with pytest.raises(InputError, match=r"audio has type torch\.float32 in one batch and torch\.int64 in another"):
+        cache.append("audio", torch.zeros(2, 5, dtype=torch.long))
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
@@ -73,7 +113,7 @@ def test_a_full_disk_is_told_in_one_line(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with FeatureCache(0, folder=tmp_path) as cache, pytest.raises(CannotWrite, match=r"96 bytes of features .*No space left on device"):
+    with FeatureCache(0, folder=tmp_path) as cache, pytest.raises(CannotWrite, match=r"96 bytes of audio .*No space left on device"):
         cache.append("audio", BATCHES[0])
 
 

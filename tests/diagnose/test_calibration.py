@@ -55,6 +55,38 @@ def test_a_right_model_is_calibrated_and_a_sharpened_one_is_not():
     assert sharp.low < sharp.value < sharp.high
 
 
+def folded(distance):
+    """Return by how much the absolute value of a deviate around ``distance`` exceeds it, from many of them in even steps."""
+    deviates = torch.distributions.Normal(0, 1).icdf((torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000)
+    return float((distance + deviates).abs().mean()) - distance
+
+
+def test_the_interval_keeps_the_signs_and_takes_off_what_chance_adds():
+    logits, targets = some(300)
+    bootstrap = Bootstrap(300, resamples=200)
+    found = calibration(1.3 * logits, targets, bootstrap, bins=5).expected_error
+    sure, said = (1.3 * logits).double().softmax(dim=1).max(dim=1)
+    right, place = (said == targets).double(), (5 * sure).ceil() - 1
+    signed, below, above = torch.zeros(201, dtype=torch.float64), 0.0, 0.0
+    for number in range(5):
+        excess = (right - sure) * (place == number)
+        mean, error = float(excess.mean()), float(excess.std(correction=0)) / 300**0.5
+        signed += (1 if mean > 0 else -1) * bootstrap.columns(excess[None])[:, 0]
+        if error:
+            above += error * folded(abs(mean) / error)
+            below += error * folded(max(abs(mean) / error - 1, 0.0))
+    assert found.value == pytest.approx(float(signed[0]))
+    low, high = signed[1:].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    assert found.low == pytest.approx(max(low - below, 0.0), abs=1e-6)
+    assert found.high == pytest.approx(high - above, abs=1e-6)
+
+
+def test_a_perfect_head_has_an_interval_that_begins_at_zero_or_near():
+    logits, targets = some(500)
+    found = calibration(logits, targets, Bootstrap(500, resamples=400)).expected_error
+    assert found.low < 0.01 < found.value < found.high
+
+
 def test_every_label_is_an_answer_of_its_own():
     logits = 2 * torch.randn(300, 5, generator=draws(0))
     targets = (torch.rand(300, 5, generator=draws(1)) < logits.sigmoid()).float()

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from equimodal.data.batch import Batch
-from equimodal.diagnose.gradients import gradient_norms, undisturbed, update_sizes
+from equimodal.diagnose.gradients import gradient_norms, undisturbed
 from equimodal.errors import InputError
 from equimodal.nn import JointFusion
 
@@ -157,14 +157,3 @@ def test_what_has_no_gradient_is_refused_and_the_model_put_back(model):
     with pytest.raises(InputError, match="the loss is nan"):
         gradient_norms(model, [broken], "single-label", encoders(model))
     assert model.training
-
-
-def test_update_sizes_compare_two_checkpoints(model):
-    before = copy.deepcopy(model.state_dict())
-    names = {"audio": [f"encoders.audio.{name}" for name, _ in model.encoders["audio"].named_parameters()], "none": []}
-    with torch.no_grad():
-        for parameter in model.encoders["audio"].parameters():
-            parameter *= 1.5
-    assert update_sizes(before, model.state_dict(), names) == {"audio": pytest.approx(0.5, rel=1e-5), "none": None}
-    with pytest.raises(InputError, match="'missing' of 'audio'"):
-        update_sizes(before, before, {"audio": ["missing"]})

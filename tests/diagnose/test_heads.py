@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from equimodal import conditional_utilization, utilization_gap
 from equimodal.diagnose.heads import gap, utilization
 from equimodal.diagnose.intervals import Bootstrap
-from equimodal.diagnose.record import Interval
+from equimodal.diagnose.quantities import Interval
 
 score = st.floats(0.0, 1.0)
 

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from equimodal.diagnose import intervals
+from equimodal.diagnose import draws, intervals
+from equimodal.diagnose.cache import FeatureCache
 from equimodal.diagnose.intervals import Bootstrap
-from equimodal.diagnose.record import Interval
-from equimodal.errors import InputError
+from equimodal.diagnose.quantities import Interval
+from equimodal.errors import CannotWrite, InputError
 
 
 def test_a_mean_against_resampling_written_out():
@@ -35,8 +36,8 @@ def test_all_ways_to_a_mean_agree():
 
 def test_draws_that_are_not_kept_are_the_same(monkeypatch):
     kept = Bootstrap(60, resamples=30, seed=3)
-    monkeypatch.setattr(intervals, "_KEPT", 0)
-    monkeypatch.setattr(intervals, "_AT_ONCE", 60 * 7)
+    monkeypatch.setattr(draws, "_KEPT", 0)
+    monkeypatch.setattr(draws, "_AT_ONCE", 60 * 7)
     again = Bootstrap(60, resamples=30, seed=3)
     for one, other in ((again.counts(), again.counts()), (again.counts(), kept.counts())):
         assert torch.equal(torch.cat(list(one)), torch.cat(list(other)))
@@ -96,3 +97,42 @@ def test_no_draws():
 def test_numbers_that_cannot_be(options, said):
     with pytest.raises(InputError, match=said):
         Bootstrap(10, **options)
+
+
+def test_sums_and_tallies_of_parts_are_those_of_all(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    values, cells = torch.rand(500, 3, generator=generator, dtype=torch.float64), torch.randint(4, (2, 500), generator=generator)
+    bootstrap = Bootstrap(500, resamples=40)
+    flags = values > 0.5
+    expected = bootstrap.rescored(lambda drawn: values[drawn].sum(dim=0).tolist())
+    exact = bootstrap.rescored(lambda drawn: flags[drawn].sum(dim=0).tolist())
+    counts = bootstrap.rescored(lambda drawn: torch.stack([own[drawn].bincount(minlength=4) for own in cells]).sum(dim=0).tolist())
+    for at_once, read in ((2**21, 2**26), (256, 2000)):
+        monkeypatch.setattr(intervals, "_AT_ONCE", at_once)
+        monkeypatch.setattr(intervals, "_READ", read)
+        torch.testing.assert_close(bootstrap.sums(lambda rows: values[rows]), expected)
+        assert torch.equal(bootstrap.sums(lambda rows: flags[rows]), exact)
+        assert torch.equal(torch.cat(list(bootstrap.tallies(lambda rows: list(cells[:, rows]), 4)), dim=1).T, counts)
+
+
+def test_draws_in_a_cache_are_those_in_memory(tmp_path):
+    plain = torch.cat(list(Bootstrap(60, resamples=30, seed=3).counts()))
+    with FeatureCache(0, folder=tmp_path) as cache:
+        for _ in range(2):  # the second finds them there
+            filed = Bootstrap(60, resamples=30, seed=3, cache=cache)
+            assert torch.equal(torch.cat(list(filed.counts())), plain)
+            assert cache.bytes_on_disk == 60 * 30
+        other = Bootstrap(60, resamples=30, seed=4, cache=cache)
+        assert not torch.equal(torch.cat(list(other.counts())), plain)
+
+
+def test_a_full_disk_costs_no_draws(monkeypatch):
+    def full(*_):
+        raise CannotWrite("no space left")
+
+    monkeypatch.setattr(FeatureCache, "_mapped", full)
+    cache = FeatureCache(0)
+    bootstrap = Bootstrap(60, resamples=30, seed=3, cache=cache)
+    for _ in range(2):
+        assert torch.equal(torch.cat(list(bootstrap.counts())), torch.cat(list(Bootstrap(60, resamples=30, seed=3).counts())))
+    assert cache.names == ()

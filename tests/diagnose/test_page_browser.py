@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from equimodal import diagnose
 from equimodal.diagnose.page import Sound, write_page
 from equimodal.diagnose.page.palette import contrast
 
 from .browser import BROWSER, Browser
 from .examples import bare_diagnosis, example_diagnosis
+from .twins import data_of, made
 
 pytest.importorskip("jinja2", reason="the page needs Jinja")
 
@@ -60,12 +62,14 @@ def samples(number):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    whole = example_diagnosis()
+    whole, data = example_diagnosis(), data_of(200)
+    pair = [diagnose(model, data, title=title, resamples=200) for title, model in (("plain", made()), ("shaken", made(noise=0.02)))]
     return {
         "two": write_page(whole, folder / "two.html", samples=samples),
         "six": write_page(example_diagnosis(6), folder / "six.html"),
         "bare": write_page(bare_diagnosis(), folder / "bare.html"),
         "compared": write_page(whole, folder / "compared.html", compare=example_diagnosis(3)),
+        "paired": write_page(pair[0], folder / "paired.html", compare=pair[1]),
     }
 
 
@@ -75,7 +79,7 @@ def browser(tmp_path_factory):
         yield browser
 
 
-@pytest.mark.parametrize("name", ["two", "six", "bare", "compared"])
+@pytest.mark.parametrize("name", ["two", "six", "bare", "compared", "paired"])
 def test_it_opens_from_the_file_system_without_a_request_or_a_message(pages, browser, name):
     browser.open(pages[name])
     assert browser.requests() == [pages[name].as_uri()]
@@ -133,7 +137,7 @@ def test_arrows_walk_through_a_plot_and_escape_leaves_it(pages, browser):
     assert browser.run(TIP) is None
 
 
-@pytest.mark.parametrize("name", ["two", "six", "bare", "compared"])
+@pytest.mark.parametrize("name", ["two", "six", "bare", "compared", "paired"])
 def test_it_fits_every_width_with_everything_unfolded(pages, browser, name):
     for width in (320, 390, 700, 1280):
         browser.open(pages[name], width=width)
@@ -216,7 +220,7 @@ def axe(tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["two", "six", "bare", "compared"])
+@pytest.mark.parametrize("name", ["two", "six", "bare", "compared", "paired"])
 def test_axe_finds_no_barrier(pages, browser, axe, name, width, scheme):
     browser.open(pages[name], width=width, scheme=scheme)
     browser.run(UNFOLD)

@@ -9,7 +9,8 @@ import math
 import pytest
 
 from diagnose.examples import bare_diagnosis, example_diagnosis
-from equimodal.diagnose.record import Diagnosis, Interval, read_diagnosis
+from equimodal.diagnose.quantities import Interval
+from equimodal.diagnose.record import Diagnosis, read_diagnosis
 from equimodal.errors import InputError
 
 
@@ -44,8 +45,8 @@ def test_a_foreign_mapping():
 
 
 def test_another_format():
-    with pytest.raises(InputError, match="holds a diagnosis of format 2: this version reads 1"):
-        Diagnosis.from_dict(damaged(lambda values: values.update(format=2)))
+    with pytest.raises(InputError, match="holds a diagnosis of format 1: this version reads 2"):
+        Diagnosis.from_dict(damaged(lambda values: values.update(format=1)))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equimodal.data.batch import Batch
-from equimodal.diagnose.record import Interval
+from equimodal.diagnose.quantities import Interval
 from equimodal.diagnose.robustness import input_deviations, missing, noise
 from equimodal.errors import InputError
 

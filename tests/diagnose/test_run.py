@@ -13,7 +13,7 @@ from diagnose import subjects
 from diagnose.truths import TRUTHS
 from equimodal import diagnose
 from equimodal.data import TensorSet
-from equimodal.diagnose import making
+from equimodal.diagnose import asking
 from equimodal.errors import InputError
 from equimodal.nn import MLP, JointFusion
 from equimodal.scores import MULTIMODAL
@@ -135,7 +135,7 @@ def test_three_modalities():
     problem = tiny_problem(3)
     three = diagnose(problem.model, problem.val, resamples=5)
     assert list(three.shapley["mean"].interactions) == ["audio × image", "audio × text", "image × text"]
-    assert set(three.skipped) <= {"gradients", "robustness.noise", "curves", "findings", "generalisation"}
+    assert set(three.skipped) <= {"gradients", "robustness.noise", "curves", "findings", "generalisation", "update_size"}
 
 
 def test_regression_keeps_what_makes_sense():
@@ -156,7 +156,7 @@ def test_one_quantity_that_fails_does_not_take_the_others_with_it(truth, monkeyp
     def broken(*_, **__):
         raise ZeroDivisionError("oh\nno")
 
-    monkeypatch.setattr(making, "fit_probes", broken)
+    monkeypatch.setattr(asking, "fit_probe", broken)
     partial = diagnose(truth.model, truth.test, resamples=5)
     assert partial.skipped["probes"] == "ZeroDivisionError: oh"
     assert partial.probes == {}
@@ -167,7 +167,7 @@ def test_one_quantity_that_fails_does_not_take_the_others_with_it(truth, monkeyp
 def test_gradients_and_noise_on_request(truth):
     asked = diagnose(truth.model, truth.test, train=truth.train, resamples=5, gradients=True, robustness=True)
     assert not {"gradients", "robustness", "robustness.noise"} & asked.skipped.keys()
-    assert all(encoder.gradient_norm > 0 and encoder.update_size > 0 for encoder in asked.encoders.values())
+    assert all(encoder.gradient_norm.value > 0 and encoder.relative_gradient.value > 0 for encoder in asked.encoders.values())
     assert {point.kind for point in asked.robustness} == {"missing", "noise"}
     assert asked.cost["encoder_passes"] > 1
 

@@ -49,8 +49,11 @@ def test_rows_are_found_by_what_they_are_of(modalities):
     }
     for key, interval in expected.items():
         assert tuple(float(rows[key][end]) for end in ("value", "low", "high")) == interval
-    assert rows["encoders", "audio", "effective_rank"]["value"] == "11.5"
-    assert rows["encoders", "audio", "effective_rank"]["low"] == ""
+    encoder = rows["encoders", "audio", "effective_rank"]
+    assert (encoder["value"], encoder["low"], encoder["high"]) == ("11.5", "10.9", "12.1")
+    assert (rows["encoders", "audio", "update_size"]["value"], rows["encoders", "audio", "update_size"]["low"]) == ("0.031", "")
+    assert rows["kappa", "multimodal & audio", ""]["value"] == "0.38"
+    assert rows["generalisation", "audio", ""]["low"] == "0.07"
 
 
 def test_a_bare_one_has_its_one_number():

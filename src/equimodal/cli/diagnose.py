@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, say
+from equimodal.cli.parser import WIDTH, Parser, count, folder, no_more, paragraph, say
 from equimodal.cli.steps import data_steps
 
 if TYPE_CHECKING:
+    from equimodal.diagnose.comparison import Comparison
     from equimodal.diagnose.opening import Opened
     from equimodal.diagnose.record import Diagnosis
 
@@ -28,7 +28,9 @@ Into --out go diagnosis.html, diagnosis.json and diagnosis.csv. The validation
 split is read, and the train split, which probes and means are taken from. The
 test split is read only with --split test; choose nothing by it.
 
---compare takes another run, checkpoint, or diagnosis.json.
+--compare takes another run or checkpoint: both are scored on the same samples,
+and every difference has a paired interval, in comparison.json and .csv too.
+With a stored diagnosis.json both stand side by side without that.
 
 examples:
   equimodal diagnose runs/miles --out diagnoses/miles
@@ -60,23 +62,28 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Diagnose, print and write."""
     no_more(extra, arguments.parser)
-    from equimodal.diagnose.text import render, render_comparison
+    from equimodal.diagnose.text import render
 
     opened, diagnosis = _diagnosed(arguments.subject, arguments)
     other = None if arguments.compare is None else _other(arguments.compare, arguments)
+    paired = "" if other is None else _paired(diagnosis, other)
     if arguments.json:
         both = diagnosis.as_dict() if other is None else {"a": diagnosis.as_dict(), "b": other.as_dict()}
+        if not isinstance(paired, str):
+            both["comparison"] = paired.as_dict()
         say(json.dumps(both, indent=1, ensure_ascii=False))
     else:
         say(render(diagnosis, WIDTH))
         if other is not None:
+            from equimodal.diagnose.text_comparison import render_comparison
+
             say(f"\n{'═' * WIDTH}\n")
-            say(render_comparison(diagnosis, other, WIDTH))
+            say(render_comparison(diagnosis, other, WIDTH, paired=paired))
     if arguments.out is not None:
-        written = _write(arguments, diagnosis, other, opened)
+        written = _write(arguments, diagnosis, other, paired, opened)
         if not arguments.json:
             say()
-            _paragraph(written)
+            paragraph(written)
     return 0
 
 
@@ -127,7 +134,14 @@ def _other(path: Path, arguments: argparse.Namespace) -> Diagnosis:
     return _diagnosed(path, arguments, title=False)[1]
 
 
-def _write(arguments: argparse.Namespace, diagnosis: Diagnosis, other: Diagnosis | None, opened: Opened) -> str:
+def _paired(diagnosis: Diagnosis, other: Diagnosis) -> Comparison | str:
+    """Return the comparison of two models, or why there is none."""
+    from equimodal.diagnose.comparison import paired_or_why
+
+    return paired_or_why(diagnosis, other)
+
+
+def _write(arguments: argparse.Namespace, diagnosis: Diagnosis, other: Diagnosis | None, paired: Comparison | str, opened: Opened) -> str:
     """Write the files, and return in words which they are."""
     from equimodal._files import make_folder
     from equimodal.diagnose.saving import save
@@ -143,8 +157,13 @@ def _write(arguments: argparse.Namespace, diagnosis: Diagnosis, other: Diagnosis
         write_page(diagnosis, out / "diagnosis.html", samples=samples, credit=_credit(source), compare=other)
     except MissingDependency as error:
         save(diagnosis, out)
-        return f"wrote diagnosis.json and diagnosis.csv into {out}; no page: {error}"
+        if isinstance(paired, str):
+            return f"wrote diagnosis.json and diagnosis.csv into {out}; no page: {error}"
+        paired.save(out)
+        return f"wrote diagnosis.json, diagnosis.csv, comparison.json and comparison.csv into {out}; no page: {error}"
     beside = "" if other is None else ", diagnosis-compared.json, diagnosis-compared.csv"
+    if not isinstance(paired, str):
+        beside += ", comparison.json, comparison.csv"
     return f"wrote diagnosis.html, diagnosis.json, diagnosis.csv{beside} into {out}"
 
 
@@ -156,8 +175,4 @@ def _credit(dataset: Any) -> str:
 
 
 def _note(text: str) -> None:
-    say(textwrap.fill(f"note: {text}", WIDTH, break_on_hyphens=False))
-
-
-def _paragraph(text: str) -> None:
-    say(textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
+    paragraph(f"note: {text}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from equimodal.cli.parser import WIDTH, Parser, folder, no_more, say
+from equimodal.cli.parser import WIDTH, Parser, folder, no_more, paragraph, say
 from equimodal.cli.steps import data_steps
 from equimodal.errors import InputError
 
@@ -54,38 +53,37 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Load, score and print."""
     no_more(extra, arguments.parser)
+    from equimodal.diagnose.opening import open_run
     from equimodal.train.absence import absence_table
-    from equimodal.train.config import load_data
-    from equimodal.train.loading import RunFacts, is_recipe, load, read_config, run_facts
+    from equimodal.train.loading import is_recipe, read_config
     from equimodal.train.record import plain
     from equimodal.train.setting import deterministic, the_device
 
     path = arguments.run_folder
-    config = read_config(path)
-    if not is_recipe(config):
+    if not is_recipe(read_config(path)):
         raise InputError(
             f"{path} is a run of fit, which only Python can load, with your model and data:"
             f" print(equimodal.absence_table(equimodal.load({str(path)!r}, model=my_model), data))"
         )
-    facts: RunFacts = run_facts(path)
     device = the_device(arguments.device)
-    model = load(path, weights=arguments.weights).to(device)
     with nullcontext() if arguments.json else data_steps():
-        dataset, splits = load_data(config, arguments.data_dir)
-    data = getattr(splits, arguments.split)
-    metric = arguments.metric or config["metric"]
+        opened = open_run(path, weights=arguments.weights, data_dir=arguments.data_dir)
+    model: Any = opened.model.to(device)
+    config = opened.config
+    data = getattr(opened.splits, arguments.split)
+    metric = arguments.metric or opened.metric
     with deterministic(config["threads"]):
-        evaluation = _scores(model, data, dataset.task, metric, config, device, arguments.split)
+        evaluation = _scores(model, data, opened.task, metric, config, device, arguments.split)
         table = None
         if len(model.modalities) > 1:
-            asked = {"task": dataset.task, "metric": metric, "split": arguments.split, "batch_size": config["batch_size"]}
+            asked = {"task": opened.task, "metric": metric, "split": arguments.split, "batch_size": config["batch_size"]}
             table = absence_table(model, data, device=device, **asked)
     said = {
         "run": str(path),
         "weights": arguments.weights,
-        "best_epoch": facts.epoch,
-        "complete": facts.complete,
-        "same_data": splits.digest == config.get("prepared_data"),
+        "best_epoch": opened.facts.epoch,
+        "complete": opened.facts.complete,
+        "same_data": opened.same_data,
         "split": arguments.split,
         "metric": metric,
         "samples": evaluation.samples,
@@ -96,7 +94,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     if arguments.json:
         say(json.dumps(plain(said), indent=2))
     else:
-        _show(said, facts, table)
+        _show(said, opened.facts, table)
     return 0
 
 
@@ -125,9 +123,9 @@ def _show(said: Mapping[str, Any], facts: Any, table: AbsenceTable | None) -> No
 
     epoch = f"weights of epoch {facts.epoch}" if said["weights"] == "best" else "weights of the last epoch"
     state = "" if facts.complete else "; the run is not finished"
-    _paragraph(f"{facts.method['name']} on {facts.dataset['name']}: {epoch}{state}")
+    paragraph(f"{facts.method['name']} on {facts.dataset['name']}: {epoch}{state}")
     if not said["same_data"]:
-        _paragraph("note: the prepared data are not those that the run was trained on")
+        paragraph("note: the prepared data are not those that the run was trained on")
     say()
     metric = metric_name(said["metric"])
     body = []
@@ -136,11 +134,7 @@ def _show(said: Mapping[str, Any], facts: Any, table: AbsenceTable | None) -> No
             body.append([head, percent(Estimate(scores[said["metric"]], None, 1)), f"{said['losses'][head]:.4g}"])
     for line in lay_out([["head", metric, "loss"]], body, set(), width=WIDTH):
         say(line)
-    _paragraph(f"{SPLIT_NAMES[said['split']].capitalize()} split, {said['samples']:,} samples; {metric} in percent.")
+    paragraph(f"{SPLIT_NAMES[said['split']].capitalize()} split, {said['samples']:,} samples; {metric} in percent.")
     if table is not None:
         say()
         say(table.render(WIDTH))
-
-
-def _paragraph(text: str) -> None:
-    say(textwrap.fill(text, WIDTH, break_on_hyphens=False))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import Any
 
-from equimodal.cli.parser import WIDTH, Parser, folder, no_more, say
+from equimodal.cli.parser import Parser, folder, no_more, paragraph
 from equimodal.errors import InputError
 
 __all__ = ["add_parser"]
@@ -55,5 +54,5 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     state = "" if facts.complete else ", which is not finished"
     what = f"encoder and head of {arguments.modality}" if arguments.modality else f"model of {', '.join(facts.modalities)}"
     said = f"{target}: {what}, {facts.num_outputs} outputs, weights of {epoch} of {source}{state}"
-    say(textwrap.fill(said, WIDTH, break_on_hyphens=False, break_long_words=False))
+    paragraph(said)
     return 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from equimodal.errors import InputError, nearest
 
-__all__ = ["WIDTH", "Parser", "count", "cut", "folder", "no_more", "number", "say", "whole_number"]
+__all__ = ["WIDTH", "Parser", "count", "cut", "folder", "no_more", "number", "paragraph", "say", "whole_number"]
 
 
 WIDTH = 80
@@ -99,3 +100,8 @@ def say(text: str = "") -> None:
     except UnicodeEncodeError:
         encoding = sys.stdout.encoding
         print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def paragraph(text: str) -> None:
+    """Print a text in lines of :data:`WIDTH`, broken between words: a path or a name stays whole, to be copied."""
+    say(textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))

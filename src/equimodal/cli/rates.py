@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from equimodal.cli.parser import WIDTH, Parser, count, cut, folder, say
+from equimodal.cli.parser import Parser, count, cut, folder, paragraph, say
 from equimodal.cli.steps import data_steps
 from equimodal.cli.train import PARTS, add_settings, changes_from, over_file
 from equimodal.errors import InputError
@@ -91,7 +90,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
         )
     say("\n".join(_table(found)))
     for line in (*found.warnings, _cost(found)):
-        say(textwrap.fill(line, WIDTH, break_on_hyphens=False))
+        paragraph(line)
     options = " ".join(f"--method.rates.{modality} {rate:g}" for modality, rate in found.rates.items())
     say(f"\nto train with them, add to the same options of equimodal train:\n--method mslr-k {options}")
     return 0

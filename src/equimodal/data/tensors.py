@@ -101,7 +101,8 @@ class TensorSet(Dataset[Batch]):
     def stored(self, index: Any) -> Batch:
         """Select samples as they are stored; :meth:`decoded` does the rest, where training on another device does it."""
         if isinstance(index, slice):
-            indices = torch.arange(len(self), device=self.targets.device)[index]
+            start, stop, step = index.indices(len(self))
+            indices = torch.arange(start, max(start, stop), step, device=self.targets.device)
         else:
             indices = torch.as_tensor(index, device=self.targets.device)
         rows: Any = index if self.rows is None else self.rows[index]

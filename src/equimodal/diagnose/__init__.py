@@ -1,5 +1,7 @@
 """Which modality does a model really use? :func:`diagnose` measures it, and :class:`Diagnosis` says it.
 
+:func:`compare` tells two models apart.
+
 >>> from equimodal import diagnose
 >>> from equimodal.testing import tiny_problem
 >>> problem = tiny_problem()
@@ -15,21 +17,29 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from equimodal.diagnose.record import Ablation, Diagnosis, Finding, Interval, Shapley, read_diagnosis
+from equimodal.diagnose.quantities import Ablation, Finding, Interval, Shapley
+from equimodal.diagnose.record import Diagnosis, read_diagnosis
 
 if TYPE_CHECKING:
+    from equimodal.diagnose.comparison import Comparison, compare
     from equimodal.diagnose.run import diagnose
 
-__all__ = ["Ablation", "Diagnosis", "Finding", "Interval", "Shapley", "diagnose", "read_diagnosis"]
+__all__ = ["Ablation", "Comparison", "Diagnosis", "Finding", "Interval", "Shapley", "compare", "diagnose", "read_diagnosis"]
+
+_LAZY = {"Comparison": "comparison", "compare": "comparison", "diagnose": "run"}
 
 
 def __getattr__(name: str) -> Any:
     # What computes needs torch, what reads a diagnosis does not.
-    if name == "diagnose":
-        value = importlib.import_module("equimodal.diagnose.run").diagnose
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f"equimodal.diagnose.{_LAZY[name]}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class _Module(types.ModuleType):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ import torch
 from torch import Tensor
 
 from equimodal.data.batch import map_tensors
+from equimodal.diagnose.borrowing import borrowed_means, donors_of
 from equimodal.diagnose.collecting import Collected, read_again
-from equimodal.diagnose.record import Ablation
+from equimodal.diagnose.filling import Filling
+from equimodal.diagnose.quantities import Ablation
 from equimodal.errors import InputError, first_line
 from equimodal.scores import MULTIMODAL
 
@@ -35,66 +36,17 @@ class Without:
     """What is known of the joint model with modalities left out.
 
     :param columns: by kind and subset the score, for the samples as they are and every draw ``[1 + resamples]``.
-    :param correct: by kind and subset which samples are right, where a sample has one class; not for permutations, which are several.
-    :param logits: by kind and subset ``[samples, outputs]``, where they are kept.
+    :param kept: by kind and subset what the measure keeps of every sample; not for permutations, which are several.
     :param failed: by kind, why it is not there, or not for some subset.
+    :param notes: by quantity, what had to be done in another way.
     :param donors: how many other samples lent each sample their modality.
     """
 
     columns: dict[str, dict[Subset, Tensor]] = field(default_factory=dict)
-    correct: dict[str, dict[Subset, Tensor]] = field(default_factory=dict)
-    logits: dict[str, dict[Subset, Tensor]] = field(default_factory=dict)
+    kept: dict[str, dict[Subset, Tensor]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     donors: int = 0
-
-
-def donors_of(samples: int, count: int, seed: int) -> Tensor:
-    """Return for every sample the numbers of other samples, which lend it their modality.
-
-    All samples stand in a circle in random order, and everyone borrows from the next ``count``: nobody borrows from itself, no two of a
-    sample's lenders are the same, and everyone lends equally often.
-
-    >>> donors_of(4, 3, seed=0).sort(dim=0).values.T.tolist()
-    [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
-
-    :returns: ``[min(count, samples - 1), samples]``.
-    """
-    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-    place = order.argsort()
-    shifts = torch.arange(1, min(count, samples - 1) + 1).unsqueeze(1)
-    return order[(place + shifts) % samples]
-
-
-def borrowed_means(right: Tensor, lenders: Tensor) -> Tensor:
-    r"""Return one number per sample, whose mean is that of all pairs and whose spread over samples says how sure it is.
-
-    A pair of a borrower *i* and a lender *j* is right or not, :math:`h_{ij} = \theta + a_i + b_j + e_{ij}`. The mean over the drawn pairs
-    depends on each sample twice (a U-statistic; Hoeffding 1948). The mean :math:`r_i` over a borrower's *R* lenders varies by
-    :math:`\mathrm{var}\,a + (\mathrm{var}\,b + \mathrm{var}\,e) / R`, and the mean :math:`d_i` over a lender's borrowers likewise with
-    *a* and *b* exchanged. Returned is
-
-    .. math:: c_i = r_i + s \, (d_i - \hat\theta)
-
-    with *s* such that lenders add the :math:`(1 - 1/R) \, \mathrm{var}\,b + 2 \, \mathrm{cov}(a, b)` that is missing, estimated by the
-    method of moments.
-
-    :param right: ``[permutations, samples]``, by borrower.
-    :param lenders: ``[permutations, samples]``, from :func:`donors_of`.
-    :returns: ``[samples]``.
-    """
-    right, count = right.double(), len(right)
-    borrowed = right.mean(dim=0)
-    if count < 2 or right.shape[1] < 3:
-        return borrowed
-    by_lender = torch.zeros_like(right).scatter_(1, lenders, right)
-    lent = by_lender.mean(dim=0) - borrowed.mean()
-    spread = float(lent.var())
-    # What lenders differ by cannot exceed what one borrower sees of different ones: nothing, where the modality has no influence.
-    most = float(right.var(dim=0).mean())
-    own = min(max(spread - float(by_lender.var(dim=0).mean()) / count, 0.0), most) * (1 - 1 / count)
-    together = float(((borrowed - borrowed.mean()) * lent).mean()) if most else 0.0
-    wanted = own + 2 * together
-    return borrowed + (math.sqrt(together**2 + spread * wanted) - together) / spread * lent if wanted > 0 and spread else borrowed
 
 
 @torch.no_grad()
@@ -109,7 +61,6 @@ def evaluate_without(
     kinds: Sequence[str] = KINDS,
     donors: int = 5,
     seed: int = 0,
-    logits_of: Iterable[Subset] = (),
 ) -> Without:
     """Score the joint model for subsets of its modalities.
 
@@ -124,7 +75,6 @@ def evaluate_without(
     :param kinds: of :data:`KINDS`; a model that is told its modalities is asked in its own way instead.
     :param donors: permutations, whose scores are averaged.
     :param seed: of the permutations.
-    :param logits_of: subsets whose logits are kept for later, for kinds other than permutation.
     """
     full = frozenset(collected.subject.modalities)
     wanted = [subset for subset in dict.fromkeys(subsets) if subset != full]
@@ -132,14 +82,17 @@ def evaluate_without(
     asked = dict.fromkeys(_possible(kinds, collected, found), wanted)
     lenders = donors_of(len(collected), donors if "permutation" in asked else 0, seed)
     found.donors = len(lenders)
-    filling = _Filling(collected, fill or collected, lenders, measure)
-    kept = _Kept(measure, frozenset(logits_of), lenders)
+    filling = Filling(collected, fill or collected, lenders, measure)
+    said = _Said(measure, collected, lenders)
     for rows, inputs in _parts(collected, source):
-        for kind, subset in ((kind, subset) for kind in asked for subset in wanted if (kind, subset) not in kept.failed):
+        for kind, subset in ((kind, subset) for kind in asked for subset in wanted if (kind, subset) not in said.failed):
             for turn in range(len(lenders) if kind == "permutation" else 1):
-                said = _ask(collected, filling, kind, subset, rows, turn, inputs)
-                kept.add(kind, subset, turn, said, collected.targets[rows])
-    _score(found, kept, tuple(asked), collected, bootstrap)
+                answer = _ask(collected, filling, kind, subset, rows, turn, inputs)
+                said.add(kind, subset, turn, rows, answer)
+                if isinstance(answer, str):
+                    break
+    _score(found, said, tuple(asked), collected, bootstrap)
+    found.notes = filling.notes
     return found
 
 
@@ -173,74 +126,54 @@ def ablations(without: Without, modalities: tuple[str, ...], bootstrap: Bootstra
     return found
 
 
-class _Filling:
-    """Makes what stands for a modality that is left out."""
+class _Said:
+    """What the model said, by kind and subset, as small as the measure allows, in the cache of the samples."""
 
-    def __init__(self, collected: Collected, fill: Collected, lenders: Tensor, measure: Measure) -> None:
-        self.collected = collected
+    def __init__(self, measure: Measure, collected: Collected, lenders: Tensor) -> None:
         self.measure = measure
-        self.fill = fill
-        self.lenders = lenders
-        self._means: dict[str, Any] = {}
-
-    def values(self, kind: str, modality: str, rows: slice, turn: int) -> Any:
-        if kind == "permutation":
-            return self.collected.value(modality, self.lenders[turn, rows])
-        own = self.collected.value(modality, rows)
-        if kind == "zero":
-            return map_tensors(lambda tensor: torch.zeros_like(tensor) if tensor.is_floating_point() else tensor, own)
-        if modality not in self._means:
-            self._means[modality] = self.fill.mean(modality)
-        means: list[Tensor] = []
-        map_tensors(lambda tensor: means.append(tensor) or tensor, self._means[modality])  # type: ignore[func-returns-value]
-        places = iter(means)
-
-        def replace(tensor: Tensor) -> Tensor:
-            mean = next(places)
-            return mean.expand(tensor.shape) if tensor.is_floating_point() else tensor
-
-        return map_tensors(replace, own)
-
-    def constant(self, samples: int) -> Tensor:
-        """Return the logits of a model that knows how often each answer is right, and sees nothing."""
-        targets = self.fill.targets
-        outputs = self.collected.logits[MULTIMODAL].shape[1:]
-        if targets.is_floating_point() and self.measure.task.name == "regression":
-            said = targets.double().mean(dim=0).reshape(outputs)
-        elif self.measure.classes:
-            said = (targets.bincount(minlength=outputs[0]).double() + 1e-9).log()
-        elif self.measure.task.name == "multilabel":
-            said = targets.double().mean(dim=0).logit(eps=1e-9)
-        else:
-            raise InputError(f"no answer without any modality is known for {self.measure.task.name} targets")
-        return said.expand(samples, *outputs)
-
-
-class _Kept:
-    """What the model said, by kind and subset, as small as the measure allows."""
-
-    def __init__(self, measure: Measure, logits_of: frozenset[Subset], lenders: Tensor) -> None:
-        self.measure = measure
-        self.logits_of = logits_of
+        self.cache = collected.cache
+        self.targets = collected.targets
         self.lenders = lenders
         self.failed: dict[tuple[str, Subset], str] = {}
-        self.scores: dict[tuple[str, Subset, int], list[Tensor]] = {}
-        self.correct: dict[tuple[str, Subset], list[Tensor]] = {}
-        self.logits: dict[tuple[str, Subset], list[Tensor]] = {}
+        self._known: dict[tuple[str, Subset, int], None] = {}
 
-    def add(self, kind: str, subset: Subset, turn: int, said: Tensor | str, targets: Tensor) -> None:
+    def add(self, kind: str, subset: Subset, turn: int, rows: slice, said: Tensor | str) -> None:
         if isinstance(said, str):
             self.failed[kind, subset] = said
+            for known in [known for known in self._known if known[:2] == (kind, subset)]:
+                del self._known[known]
+                self.cache.drop(_name(*known))
             return
-        score = self.measure.kept(said, targets)
-        self.scores.setdefault((kind, subset, turn), []).append(score)
-        if kind == "permutation":
-            return
-        right = self.measure.correct(said, targets)
-        if right is not None:
-            self.correct.setdefault((kind, subset), []).append(right)
-        if subset in self.logits_of:
-            self.logits.setdefault((kind, subset), []).append(said)
+        self._known[kind, subset, turn] = None
+        self.cache.append(_name(kind, subset, turn), self.measure.kept(said, self.targets[rows]), expected=len(self.targets))
+
+    def joint(self, logits: Tensor) -> Tensor:
+        """Return what is kept of the whole model's own answers."""
+        for rows in torch.arange(len(logits)).split(4096):  # type: ignore[no-untyped-call]
+            own = slice(int(rows[0]), int(rows[-1]) + 1)
+            self.cache.append("answers", self.measure.kept(logits[own], self.targets[own]), expected=len(logits))
+        return self.cache["answers"]
+
+    def kept(self) -> dict[tuple[str, Subset, int], Tensor]:
+        """Return what was kept; where the score is a mean over samples, of all permutations one number per sample."""
+        if self.measure.is_mean:  # one mean over all permutations says how sure it is
+            for kind, subset, turn in list(self._known):
+                if kind == "permutation" and turn == 0:
+                    self._join(subset)
+        return {key: self.cache[_name(*key)] for key in self._known}
+
+    def _join(self, subset: Subset) -> None:
+        names = [("permutation", subset, turn) for turn in range(len(self.lenders))]
+        joined = borrowed_means([self.cache[_name(*name)] for name in names], self.lenders)
+        for name in names:
+            self.cache.drop(_name(*name))
+            self._known.pop(name)
+        self.cache.append(_name(*names[0]), joined, expected=len(joined))
+        self._known[names[0]] = None
+
+
+def _name(kind: str, subset: Subset, turn: int) -> str:
+    return f"answers {kind} {turn} {sorted(subset)}"
 
 
 def _parts(collected: Collected, source: Source) -> Iterator[tuple[slice, Mapping[str, Any] | None]]:
@@ -256,7 +189,7 @@ def _parts(collected: Collected, source: Source) -> Iterator[tuple[slice, Mappin
 
 
 def _ask(
-    collected: Collected, filling: _Filling, kind: str, subset: Subset, rows: slice, turn: int, inputs: Mapping[str, Any] | None
+    collected: Collected, filling: Filling, kind: str, subset: Subset, rows: slice, turn: int, inputs: Mapping[str, Any] | None
 ) -> Tensor | str:
     """Return the logits ``[batch, outputs]`` on the CPU, or one line that says why there are none."""
     subject = collected.subject
@@ -269,7 +202,7 @@ def _ask(
             assert inputs is not None
             logits = subject.subset(inputs, tuple(name for name in names if name in subset))
         else:
-            every = names if subject.ablated == "features" else tuple(collected.templates)
+            every = names if subject.ablated == "features" else tuple(collected.values)
             values = {
                 name: collected.value(name, rows) if name in subset or name not in names else filling.values(kind, name, rows, turn)
                 for name in every
@@ -286,28 +219,21 @@ def _ask(
     return logits
 
 
-def _score(found: Without, kept: _Kept, kinds: tuple[str, ...], collected: Collected, bootstrap: Bootstrap) -> None:
+def _score(found: Without, said: _Said, kinds: tuple[str, ...], collected: Collected, bootstrap: Bootstrap) -> None:
     """Put what was kept into columns, with the whole model's own as the subset of all modalities."""
-    full, measure = frozenset(collected.subject.modalities), kept.measure
-    joint = collected.logits[MULTIMODAL]
-    known = {key: torch.cat(parts) for key, parts in kept.scores.items() if key[:2] not in kept.failed}
-    if measure.is_accuracy:  # one mean over all permutations says how sure it is
-        for subset in {key[1] for key in known if key[0] == "permutation"}:
-            right = torch.stack([known.pop(("permutation", subset, turn)) for turn in range(len(kept.lenders))])
-            known["permutation", subset, 0] = borrowed_means(right, kept.lenders)
-    columns = measure.columns([measure.kept(joint, collected.targets), *known.values()], collected.targets, bootstrap)
+    full, measure = frozenset(collected.subject.modalities), said.measure
+    joint = said.joint(collected.logits[MULTIMODAL])
+    known = said.kept()
+    columns = measure.columns([joint, *known.values()], collected.targets, bootstrap)
     turns: dict[tuple[str, Subset], list[Tensor]] = {(kind, full): [columns[:, 0]] for kind in kinds}
     for key, column in zip(known, columns.T[1:], strict=True):
         turns.setdefault(key[:2], []).append(column)
     for (kind, subset), of_turns in turns.items():
         found.columns.setdefault(kind, {})[subset] = torch.stack(of_turns).mean(dim=0)
-    correct = measure.correct(joint, collected.targets)
-    if correct is not None:
-        found.correct = {kind: {full: correct} for kind in kinds if kind != "permutation"}
-    for what, parts in ((found.correct, kept.correct), (found.logits, kept.logits)):
-        for (kind, subset), of_batches in parts.items():
-            if (kind, subset) not in kept.failed:
-                what.setdefault(kind, {})[subset] = torch.cat(of_batches)
+    found.kept = {kind: {full: joint} for kind in kinds if kind != "permutation"}
+    for (kind, subset, _), own in known.items():
+        if kind != "permutation":
+            found.kept[kind][subset] = own
     # The largest subset says it most plainly: what fails without one modality fails without more.
-    for (kind, _), said in sorted(kept.failed.items(), key=lambda item: -len(item[0][1])):
-        found.failed.setdefault(kind, said)
+    for (kind, _), why in sorted(said.failed.items(), key=lambda item: -len(item[0][1])):
+        found.failed.setdefault(kind, why)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from equimodal.scoring.counts import ClassCounts, LabelCounts, NumberCounts, OrdinalCounts, PositionCounts
 from equimodal.tasks import get_task
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from equimodal.tasks import Task
 
 __all__ = ["Answers", "answers_of", "confidences", "predicted"]
+
+_AT_ONCE = 2**21
+"""So many logits are worked on at a time."""
 
 Answers = Literal["classes", "labels", "numbers", "steps", "unknown"]
 """One of several classes, several labels, numbers, ordered classes (a logit per step between two), or something else."""
@@ -52,6 +57,8 @@ def confidences(logits: Tensor, answers: Answers) -> Tensor:
     :param logits: ``[samples, outputs]``.
     :returns: ``[samples]`` for classes (softmax), ``[samples, labels]`` for labels (the larger of σ and 1 − σ).
     """
+    # A part at a time: in double precision all of them may be more than memory holds.
+    parts = logits.split(max(_AT_ONCE // max(logits.shape[1], 1), 1))  # type: ignore[no-untyped-call]
     if answers == "labels":
-        return logits.double().abs().sigmoid()
-    return logits.double().softmax(dim=1).amax(dim=1)
+        return torch.cat([part.double().abs().sigmoid() for part in parts])
+    return torch.cat([part.double().softmax(dim=1).amax(dim=1) for part in parts])

@@ -1,4 +1,4 @@
-"""Tensors that grow batch by batch: in memory up to a limit, in a temporary file beyond it."""
+"""Tensors that grow part by part: in memory up to a limit, in a temporary file beyond it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from equimodal.errors import CannotWrite, InputError
 
-__all__ = ["CACHE_LIMIT", "FeatureCache"]
+__all__ = ["CACHE_LIMIT", "FeatureCache", "Section"]
 
 CACHE_LIMIT = 2 * 2**30
 """Two GiB: a million samples with two features of 256 values."""
 
 
 class FeatureCache:
-    """Named tensors with a row per sample, kept on the CPU.
+    """Named tensors that are appended to row by row, kept on the CPU.
 
     As long as all of them together take at most ``limit`` bytes they are in memory. What would exceed it goes into a file in a temporary
     folder, which is mapped: the system keeps in memory what fits. :meth:`close`, or the end of a ``with`` block, removes the folder.
@@ -48,10 +48,15 @@ class FeatureCache:
         self._rows: dict[str, int] = {}
         self._files: dict[str, Path] = {}
 
-    def append(self, name: str, rows: Tensor) -> None:
+    def section(self, prefix: str, expected: int | None = None) -> Section:
+        """Return a part of the names, under the same limit; see :class:`Section`."""
+        return Section(self, prefix, expected)
+
+    def append(self, name: str, rows: Tensor, *, expected: int | None = None) -> None:
         """Put rows under those that a tensor has.
 
         :param rows: ``[rows, ...]``; the same type and further dimensions every time.
+        :param expected: how many rows this tensor will have at most; 0 where that is not known. Default as for the cache.
         :raises InputError: for other ones.
         :raises CannotWrite: when the disk is full.
         """
@@ -59,21 +64,35 @@ class FeatureCache:
         start = self._rows.get(name, 0)
         held = self._tensors.get(name)
         if held is not None and (held.shape[1:] != rows.shape[1:] or held.dtype != rows.dtype):
-            raise InputError(
-                f"{name} has shape {list(held.shape[1:])} in one batch and {list(rows.shape[1:])} in another: bring all to one shape"
-            )
+            one, other = (held.dtype, rows.dtype) if held.shape[1:] == rows.shape[1:] else (list(held.shape[1:]), list(rows.shape[1:]))
+            what = "type" if isinstance(one, torch.dtype) else "shape"
+            raise InputError(f"{name} has {what} {one} in one batch and {other} in another: bring all to one {what}")
         end = start + len(rows)
         if held is None or end > len(held):
-            held = self._enlarged(name, held, start, max(end, self._expected or 0, 0 if held is None else 2 * len(held)), rows)
+            expected = (self._expected or 0) if expected is None else expected
+            held = self._enlarged(name, held, start, max(end, expected, 0 if held is None else 2 * len(held)), rows)
         held[start:end] = rows
         self._rows[name] = end
+
+    def shrink(self, name: str) -> None:
+        """Give back the room of a tensor for rows that were expected and are not there."""
+        held, rows = self._tensors[name], self._rows[name]
+        if rows < len(held):
+            self._enlarged(name, held, rows, rows, held)
+
+    def drop(self, name: str) -> None:
+        """Let go of a tensor, where there is one."""
+        self._rows.pop(name, None)
+        self._tensors.pop(name, None)
+        if (file := self._files.pop(name, None)) is not None:
+            file.unlink()
 
     def _enlarged(self, name: str, held: Tensor | None, filled: int, capacity: int, like: Tensor) -> Tensor:
         shape = (capacity, *like.shape[1:])
         size = like.element_size() * torch.Size(shape).numel()
-        others = sum(tensor.nbytes for other, tensor in self._tensors.items() if other != name and other not in self._files)
+        # With the tensor that is outgrown: until its rows are copied there are both.
+        fits = name not in self._files and self.bytes_in_memory + size <= self.limit
         old = self._files.pop(name, None)
-        fits = old is None and others + size <= self.limit
         new = torch.empty(shape, dtype=like.dtype) if fits else self._mapped(name, shape, like.dtype, size)
         if held is not None:
             new[:filled] = held[:filled]
@@ -97,12 +116,17 @@ class FeatureCache:
                 os.close(number)
         except OSError as error:
             raise CannotWrite(
-                f"{size:,} bytes of features do not fit into memory (cache_limit = {self.limit:,}) nor onto the disk"
+                f"{size:,} bytes of {name} do not fit into memory (cache_limit = {self.limit:,}) nor onto the disk"
                 f" ({error.strerror or error}): free space, set TMPDIR to another folder, or raise cache_limit"
             ) from None
         self._files[name] = Path(path)
         count = torch.Size(shape).numel()
         return (torch.from_file(path, shared=True, size=count, dtype=dtype) if count else torch.empty(0, dtype=dtype)).view(shape)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that there are."""
+        return tuple(self._tensors)
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -133,3 +157,46 @@ class FeatureCache:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class Section:
+    """The tensors of a cache whose names begin alike, without that beginning.
+
+    >>> with FeatureCache() as cache:
+    ...     train = cache.section("train ")
+    ...     train.append("audio", torch.ones(2, 3))
+    ...     "audio" in train, "audio" in cache, train["audio"].shape
+    (True, False, torch.Size([2, 3]))
+
+    :param cache: where they are, and whose limit they share.
+    :param prefix: the beginning.
+    :param expected: how many rows there will be at most, where that is known.
+    """
+
+    def __init__(self, cache: FeatureCache, prefix: str, expected: int | None = None) -> None:
+        self._cache = cache
+        self._prefix = prefix
+        self._expected = expected or 0
+
+    def append(self, name: str, rows: Tensor, *, expected: int | None = None) -> None:
+        """Put rows under those that a tensor has; see :meth:`FeatureCache.append`."""
+        self._cache.append(self._prefix + name, rows, expected=self._expected if expected is None else expected)
+
+    def shrink(self, name: str) -> None:
+        """Give back the room of a tensor for rows that are not there."""
+        self._cache.shrink(self._prefix + name)
+
+    def drop(self, name: str) -> None:
+        """Let go of a tensor, where there is one."""
+        self._cache.drop(self._prefix + name)
+
+    def clear(self) -> None:
+        """Let go of all tensors of this part."""
+        for name in [name for name in self._cache.names if name.startswith(self._prefix)]:
+            self._cache.drop(name)
+
+    def __contains__(self, name: str) -> bool:
+        return self._prefix + name in self._cache
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._cache[self._prefix + name]

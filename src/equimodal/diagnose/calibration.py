@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equimodal.diagnose.answers import Answers, answers_of, confidences, predicted
-from equimodal.diagnose.record import Bin, Calibration, Interval, Sample
+from equimodal.diagnose.quantities import Bin, Calibration, Interval, Sample
 from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
 from equimodal.tasks import get_task
@@ -40,8 +41,19 @@ def calibration(logits: Tensor, targets: Tensor, bootstrap: Bootstrap, *, bins: 
     For classes the confidence is the largest probability of the softmax, and a bin holds samples. For labels every label of every sample is
     an answer of its own, sure by the larger of σ and 1 − σ, and *n* counts answers.
 
-    Differences count absolutely, so that the error of few samples is too large even for a perfect head, and more so in bootstrap draws: its
-    interval lies above the value at times. Compare heads on the same samples.
+    Differences count absolutely, so that few samples make the error too large, of a perfect head most: with the true difference
+    :math:`\mu_b` of a bin and the standard error :math:`s_b` of what is seen of it, both as shares of *n*, it is on average too large by
+
+    .. math:: \sum_b s_b \, \beta(|\mu_b| / s_b), \qquad \beta(t) = 2 \varphi(t) - 2 t \, \Phi(-t)
+
+    with the density φ and the distribution Φ of the normal. Bootstrap draws, with fewer different samples still, are so twice over. The
+    interval is of the error that many more samples would show instead. Its draws keep the sign of each bin's difference, which makes them
+    means over samples without that excess, and the excess of the value is taken off: the formula with the differences that are seen, and
+    at the lower end with each of them one standard error nearer to zero, as the true ones may be.
+
+    In simulations of 500 and 2000 samples 95 % intervals hold the true error in 94 to 97 % where it is 0.05 or more, in up to 100 % where
+    it is about as large as its noise (0.02 to 0.05 with 500 samples), and in 95 to 98 % for a perfect head, whose true error of zero they
+    begin at. Neither the percentile interval, which a perfect head is never in, nor the basic one does (51 % there).
 
     >>> from equimodal.diagnose.intervals import Bootstrap
     >>> sure = torch.tensor([[4.0, 0.0]] * 100)  # 98 % sure of class 0
@@ -65,14 +77,34 @@ def calibration(logits: Tensor, targets: Tensor, bootstrap: Bootstrap, *, bins: 
     def by_bin(values: Tensor) -> Tensor:
         return torch.zeros(len(values), bins, dtype=torch.float64).scatter_add_(1, place, values)
 
-    excess = by_bin(right - sure)
-    error = bootstrap.statistic(lambda counts: (counts @ excess).abs().sum(dim=1) / (counts.sum(dim=1) * each))
+    error = bootstrap.interval(_error_column(by_bin(right - sure) / each, bootstrap))
     counts, sums, hits = (by_bin(values).sum(dim=0) for values in (torch.ones_like(sure), sure, right))
     rows = [
         Bin(total / count, hit / count, int(count)) if count else Bin(None, None, 0)
         for count, total, hit in zip(counts.tolist(), sums.tolist(), hits.tolist(), strict=True)
     ]
     return Calibration(error, float(sure.mean()), tuple(rows))
+
+
+def _error_column(excess: Tensor, bootstrap: Bootstrap) -> Tensor:
+    """Return the error and draws of what it would be with many more samples; see :func:`calibration`.
+
+    :param excess: ``[samples, bins]`` right answers minus confidences, over the answers of a sample.
+    """
+    mean = excess.mean(dim=0)
+    column = bootstrap.columns((excess @ mean.sign())[None])[:, 0]
+    error = excess.std(dim=0, correction=0) / len(excess) ** 0.5
+    seen, error = mean.abs()[error > 0], error[error > 0]
+    below, above = ((error * _folded(distance / error)).sum() for distance in ((seen - error).clamp(min=0), seen))
+    drawn = column[1:]
+    column[1:] = (drawn - torch.where(drawn < column[0], below, above)).clamp(min=0)
+    return column
+
+
+def _folded(distance: Tensor) -> Tensor:
+    """Return by how much the absolute value of a normal deviate around ``distance`` is larger than that, on average."""
+    density = torch.exp(-distance.square() / 2) / math.sqrt(2 * math.pi)
+    return 2 * density - distance * torch.erfc(distance / math.sqrt(2))
 
 
 def agreement(logits: Mapping[str, Tensor], bootstrap: Bootstrap, *, task: str | Task = "single-label") -> dict[str, Interval]:
@@ -117,19 +149,25 @@ def cohen_kappa(logits: Mapping[str, Tensor], bootstrap: Bootstrap, *, task: str
     answers = _needed(task, ("classes", "steps"), "Cohen's kappa")
     said = {head: predicted(own, answers) for head, own in logits.items()}
     classes = 1 + max((int(own.max()) for own in said.values()), default=0)
-    found = {}
-    for one, other in combinations(said, 2):
-        first, second = said[one], said[other]
+    places = {head: place for place, head in enumerate(said)}
+    pairs = list(combinations(said, 2))
+    if not pairs:
+        return {}
 
-        def kappa(counts: Tensor, first: Tensor = first, second: Tensor = second) -> Tensor:
-            total = counts.sum(dim=1)
-            shares = [counts.new_zeros(len(counts), classes).index_add_(1, own, counts) / total[:, None] for own in (first, second)]
-            observed, chance = counts @ (first == second).double() / total, (shares[0] * shares[1]).sum(dim=1)
-            # Where both say one and the same class throughout, rounding must not pass for a rest.
-            return torch.where(chance < 1 - 1e-12, (observed - chance) / (1 - chance), torch.nan)
+    def cells(rows: slice) -> list[Tensor]:
+        """Return of each head which class it says, and of each pair whether they say the same."""
+        given = {head: own[rows] + places[head] * classes for head, own in said.items()}
+        same = [(said[one][rows] == said[other][rows]).long() for one, other in pairs]
+        return [*given.values(), *(own + len(said) * classes + 2 * number for number, own in enumerate(same))]
 
-        found[pair_name(one, other)] = bootstrap.statistic(kappa)
-    return found
+    columns = []
+    for counts in bootstrap.tallies(cells, len(said) * classes + 2 * len(pairs)):
+        shares = counts[: len(said) * classes].view(len(said), classes, -1) / bootstrap.samples
+        same = counts[len(said) * classes :].view(len(pairs), 2, -1)[:, 1] / bootstrap.samples
+        chance = torch.stack([(shares[places[one]] * shares[places[other]]).sum(dim=0) for one, other in pairs])
+        # Where both say one and the same class throughout, rounding must not pass for a rest.
+        columns.append(torch.where(chance < 1 - 1e-12, (same - chance) / (1 - chance), torch.nan))
+    return {pair_name(*pair): bootstrap.interval(column) for pair, column in zip(pairs, torch.cat(columns, dim=1), strict=True)}
 
 
 def disagreements(

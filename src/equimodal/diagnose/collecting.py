@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from equimodal.data.batch import Batch, map_tensors
+from equimodal.data.batch import Batch
 from equimodal.diagnose.subject import Observation, Subject, called, modalities_of_model, subject_of
-from equimodal.errors import InputError
+from equimodal.diagnose.values import Values, mean_of
+from equimodal.errors import CannotWrite, InputError
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
-    from equimodal.diagnose.cache import FeatureCache
+    from equimodal.diagnose.cache import FeatureCache, Section
     from equimodal.train.batches import Source
 
-__all__ = ["Collected", "collect", "complete_batches", "read_again", "rebuilt"]
+__all__ = ["Collected", "NotFinite", "collect", "complete_batches", "read_again"]
 
 
-class Place(NamedTuple):
-    """Stands in a structure for a tensor that is kept elsewhere."""
-
-    number: int
-
-
-class Sum(NamedTuple):
-    """The sum of a tensor's rows; of whole numbers the first row, as a mean of those says nothing.
-
-    :param total: ``[...]`` in double precision.
-    :param like: ``[0, ...]``, which has the tensor's type.
-    """
-
-    total: Tensor
-    like: Tensor
-
-    @classmethod
-    def of(cls, rows: Tensor) -> Sum:
-        """Return the sum of a first batch."""
-        rows = rows.cpu()
-        return cls(rows.double().sum(dim=0) if rows.is_floating_point() else rows[0], rows[:0])
-
-    def plus(self, rows: Tensor) -> Sum:
-        """Return the sum with another batch.
-
-        :raises InputError: for samples of another shape.
-        """
-        if rows.shape[1:] != self.total.shape:
-            raise InputError(
-                f"the inputs have shape {list(self.total.shape)} in one batch and {list(rows.shape[1:])} in another: bring them to one"
-            )
-        return self if not self.like.is_floating_point() else Sum(self.total + rows.cpu().double().sum(dim=0), self.like)
-
-    def divided(self, count: int) -> Tensor:
-        """Return the mean ``[1, ...]`` in the type of the rows."""
-        return (self.total / count if self.like.is_floating_point() else self.total).to(self.like.dtype).unsqueeze(0)
+class NotFinite(InputError):
+    """The model's joint logits are NaN or infinite."""
 
 
 @dataclass
@@ -65,70 +31,70 @@ class Collected:
     """The complete samples of one split.
 
     :param subject: the model, and how it is asked.
-    :param cache: holds features and values.
-    :param targets: ``[samples, ...]``.
-    :param logits: by head ``[samples, outputs]``.
+    :param cache: holds all that grows with the samples: features, values, logits, targets.
+    :param heads: whose logits there are, ``"multimodal"`` first.
     :param numbers: ``[samples]``, the number of each sample within the data.
     :param incomplete: how many further samples lack a modality.
     :param sizes: how many complete samples each batch had.
-    :param templates: by modality the structure of its values, where inputs are kept.
-    :param means: by modality the mean of its inputs ``[1, ...]``, where these are what is left out.
+    :param values: by name the inputs, where these are what is left out.
+    :param left_out: by quantity, one line that says why a head or a modality's features are not there although the model has them.
     :param where: the device of the data as the model was given them.
     """
 
     subject: Subject
-    cache: FeatureCache
-    targets: Tensor
-    logits: dict[str, Tensor]
+    cache: FeatureCache | Section
+    heads: tuple[str, ...]
     numbers: Tensor
     incomplete: int
     sizes: list[int]
-    templates: dict[str, Any] = field(default_factory=dict)
-    means: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Values] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     where: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.numbers)
+
+    @property
+    def targets(self) -> Tensor:
+        """``[samples, ...]``."""
+        return self.cache["targets"]
+
+    @property
+    def logits(self) -> dict[str, Tensor]:
+        """By head ``[samples, outputs]``."""
+        return {head: self.cache[f"logits {head}"] for head in self.heads}
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """By modality ``[samples, features]``; empty where the model does not show the features of all of them."""
-        names = self.subject.modalities
-        if not all(f"feature {name}" in self.cache for name in names):
-            return {}
-        return {name: self.cache[f"feature {name}"] for name in names}
+        """By modality ``[samples, features]``; empty where the model does not show the features of all of them.
 
-    def value(self, modality: str, rows: Any) -> Any:
+        Without those that are not there for a reason of their own, which :attr:`left_out` names.
+        """
+        names = self.subject.modalities
+        there = [name for name in names if f"feature {name}" in self.cache]
+        if not all(name in there or f"features.{name}" in self.left_out for name in names):
+            return {}
+        return {name: self.cache[f"feature {name}"] for name in there}
+
+    def value(self, modality: str, rows: slice | Tensor, beside: slice | None = None) -> Any:
         """Return what stands for a modality in the model, of some samples, as it was observed.
 
-        :param rows: a slice or sample numbers.
+        :param rows: a slice within a batch, or sample numbers.
+        :param beside: a batch than whose inputs these shall not be shorter, where they are padded to different lengths.
         """
         if self.subject.ablated == "features":
             return self.cache[f"feature {modality}"][rows]
-        return rebuilt(self.templates[modality], lambda place: self.cache[f"value {modality} {place.number}"][rows])
+        return self.values[modality].rows(rows, beside)
 
     def floating(self, modality: str) -> bool:
         """Tell whether a modality's value has real numbers, of which zero and a mean make sense."""
-        found: list[bool] = []
-        rebuilt(self.value(modality, slice(0, 1)), lambda tensor: found.append(tensor.is_floating_point()))
-        return any(found)
+        if self.subject.ablated == "features":
+            return self.cache[f"feature {modality}"].is_floating_point()
+        return self.values[modality].floating
 
     def mean(self, modality: str) -> Any:
         """Return the mean of a modality's values ``[1, ...]``, added up in double precision; of whole numbers, those of one sample."""
-        return mean_of(self.cache[f"feature {modality}"]) if self.subject.ablated == "features" else self.means[modality]
-
-
-def rebuilt(template: Any, function: Any) -> Any:
-    """Apply a function to every leaf of a structure: tensors of a value, or the numbers that stand for them in a template."""
-    return map_tensors(function, template, (Place, Sum, Tensor))
-
-
-def mean_of(tensor: Tensor) -> Tensor:
-    """Return the mean of the rows ``[1, ...]``, a part at a time."""
-    total = torch.zeros(tensor.shape[1:], dtype=torch.float64)
-    for part in tensor.split(4096):  # type: ignore[no-untyped-call]
-        total += part.double().sum(dim=0)
-    return (total / len(tensor)).to(tensor.dtype).unsqueeze(0)
+        return mean_of(self.cache[f"feature {modality}"]) if self.subject.ablated == "features" else self.values[modality].mean()
 
 
 def complete_batches(source: Source, modalities: tuple[str, ...]) -> Iterator[tuple[Batch, Tensor, int]]:
@@ -165,7 +131,7 @@ def read_again(source: Source, collected: Collected) -> Iterator[tuple[slice, Ba
 def collect(
     model: Any,
     source: Source,
-    cache: FeatureCache,
+    cache: FeatureCache | Section,
     *,
     modalities: tuple[str, ...] | None = None,
     subject: Subject | None = None,
@@ -175,21 +141,20 @@ def collect(
     """Run a model once over a split.
 
     :param model: in evaluation mode, on the source's device.
-    :param cache: takes up the features and values.
+    :param cache: takes up the features, values, logits and targets.
     :param modalities: their names; default those that the model states, or of the data.
     :param subject: how the model is asked, where that is known already.
     :param split: what the data are called, for messages.
     :param keep_values: whether inputs are kept, where modalities are left out in the inputs.
-    :raises InputError: for data in which no sample has every modality, and a model that gives no finite logits.
+    :raises InputError: for data in which no sample has every modality.
+    :raises NotFinite: for joint logits that are NaN or infinite.
     """
-    targets: list[Tensor] = []
     numbers: list[Tensor] = []
-    logits: dict[str, list[Tensor]] = {}
-    templates: dict[str, Any] = {}
-    sums: dict[str, Any] = {}
+    values: dict[str, Values] = {}
     sizes: list[int] = []
     incomplete, seen, where = 0, set[str](), torch.device("cpu")
     names = subject.modalities if subject is not None else modalities or getattr(model, "modalities", None)
+    taken = _Taken(cache, split)
     for batch, places, lacking in _batches(source, names, seen):
         incomplete += lacking
         sizes.append(len(batch))
@@ -199,27 +164,73 @@ def collect(
             names = modalities_of_model(model, modalities, batch.inputs)
             subject = _made(model, names, batch.inputs)
         found = _observed(subject, batch.inputs)
-        _check_finite(found, places, split)
-        for head, own in found.logits.items():
-            logits.setdefault(head, []).append(own.float().cpu())
-        for name, feature in found.features.items():
-            cache.append(f"feature {name}", feature)
-        if subject.ablated == "inputs":
-            for name, value in found.values.items():
-                sums[name] = _added(sums.get(name), value)
-                if keep_values:
-                    templates[name] = _kept(cache, name, value)
+        taken.add(found, batch.targets, places, needed=subject.ablated == "features")
+        for name, value in found.values.items() if subject.ablated == "inputs" else ():
+            values.setdefault(name, Values(name, cache, keep=keep_values)).append(value, len(batch))
         where = batch.targets.device
-        targets.append(batch.targets.cpu())
         numbers.append(places)
-    if subject is None or not targets:
+    if subject is None or not numbers:
         raise _nothing(names, seen, split, incomplete)
-    heads = {head: torch.cat(parts) for head, parts in logits.items() if sum(map(len, parts)) == sum(map(len, targets))}
-    order = [head for head in (MULTIMODAL, *subject.modalities) if head in heads]
-    count = sum(sizes)
-    means = {name: rebuilt(value, lambda total: total.divided(count)) for name, value in sums.items()}
-    ordered = {head: heads[head] for head in order}
-    return Collected(subject, cache, torch.cat(targets), ordered, torch.cat(numbers), incomplete, sizes, templates, means, where)
+    heads = tuple(head for head in (MULTIMODAL, *subject.modalities) if head in taken.heads())
+    return Collected(subject, cache, heads, torch.cat(numbers), incomplete, sizes, values, taken.left_out, where)
+
+
+class _Taken:
+    """Puts what the model says into the cache, and notes what has to be left out."""
+
+    def __init__(self, cache: FeatureCache | Section, split: str) -> None:
+        self.cache = cache
+        self.split = split
+        self.left_out: dict[str, str] = {}
+        self._logits: dict[str, int] = {}
+        self._samples = 0
+
+    def add(self, found: Observation, targets: Tensor, places: Tensor, *, needed: bool) -> None:
+        """Take up a batch.
+
+        :param needed: whether modalities are left out in their features.
+        """
+        self._samples += len(targets)
+        self.cache.append("targets", targets)
+        for head, own in found.logits.items():
+            if f"heads.{head}" in self.left_out:
+                continue
+            logits = own.float().cpu()
+            if (sample := _not_finite(logits, places)) is not None:
+                self._refuse(head, sample)
+            else:
+                self._logits[head] = self._logits.get(head, 0) + len(logits)
+                self.cache.append(f"logits {head}", logits)
+        for name, feature in found.features.items():
+            if f"features.{name}" not in self.left_out:
+                try:
+                    self.cache.append(f"feature {name}", feature)
+                except CannotWrite:
+                    raise
+                except InputError as error:
+                    if needed:
+                        raise
+                    self.left_out[f"features.{name}"] = str(error)
+                    self.cache.drop(f"feature {name}")
+
+    def heads(self) -> list[str]:
+        """Return the heads that answered for every sample."""
+        return [head for head, samples in self._logits.items() if samples == self._samples]
+
+    def _refuse(self, head: str, sample: int) -> None:
+        what = "the joint logits" if head == MULTIMODAL else f"the logits of the head {head!r}"
+        said = f"{what} of sample {sample} of the {self.split} split are NaN or infinite"
+        if head == MULTIMODAL:
+            raise NotFinite(f"{said}: look for such numbers in its inputs or in the weights")
+        self.left_out[f"heads.{head}"] = f"{said}: the head is left out"
+        self._logits.pop(head, None)
+        self.cache.drop(f"logits {head}")
+
+
+def _not_finite(logits: Tensor, places: Tensor) -> int | None:
+    """Return the number of the first sample with logits that are NaN or infinite."""
+    finite = logits.flatten(1).isfinite().all(dim=1)
+    return None if bool(finite.all()) else int(places[~finite][0])
 
 
 def _batches(source: Source, names: tuple[str, ...] | None, seen: set[str]) -> Iterator[tuple[Batch, Tensor, int]]:
@@ -247,38 +258,6 @@ def _observed(subject: Subject, inputs: Mapping[str, Any]) -> Observation:
         raise
     except Exception as error:
         raise called(subject.model, error) from error
-
-
-def _check_finite(found: Observation, places: Tensor, split: str) -> None:
-    for head, own in found.logits.items():
-        finite = own.flatten(1).isfinite().all(dim=1).cpu()
-        if not finite.all():
-            which = "the joint logits" if head == MULTIMODAL else f"the logits of the head {head!r}"
-            raise InputError(
-                f"{which} of sample {int(places[~finite][0])} of the {split} split are NaN or infinite: look for such numbers in its"
-                " inputs or in the weights"
-            )
-
-
-def _kept(cache: FeatureCache, name: str, value: Any) -> Any:
-    """Put the tensors of a value into the cache, and return its structure."""
-    numbers = itertools.count()
-
-    def keep(tensor: Tensor) -> Any:
-        place = Place(next(numbers))
-        cache.append(f"value {name} {place.number}", tensor)
-        return place
-
-    return map_tensors(keep, value)
-
-
-def _added(total: Any, value: Any) -> Any:
-    """Add the tensors of a batch to their sums over samples."""
-    parts: list[Tensor] = []
-    map_tensors(lambda tensor: parts.append(tensor.detach()) or tensor, value)  # type: ignore[func-returns-value]
-    if total is None:
-        return rebuilt(value, Sum.of)
-    return rebuilt(total, lambda so_far: so_far.plus(parts.pop(0)))
 
 
 def _nothing(names: tuple[str, ...] | None, seen: set[str], split: str, incomplete: int) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from equimodal.diagnose.record import Epoch
+from equimodal.diagnose.quantities import Epoch
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
-"""How hard the loss pulls at each modality's encoder, and how far a step or a stretch of training moves it."""
+"""How hard the loss pulls at each modality's encoder."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from equimodal.diagnose.updates import norm_of, update_sizes
 from equimodal.errors import InputError
 from equimodal.tasks import get_task
 from equimodal.train.step import forward
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from equimodal.nn.prediction import Prediction
     from equimodal.tasks import Task
 
-__all__ = ["GradientNorm", "gradient_norms", "undisturbed", "update_sizes"]
+__all__ = ["GradientNorm", "gradient_norms", "mean_gradients", "sample_losses", "undisturbed", "update_sizes"]
 
 
 class GradientNorm(NamedTuple):
@@ -71,57 +71,41 @@ def gradient_norms(
     :returns: zeros for an encoder that is frozen or has no parameters.
     :raises InputError: for no sample, and a loss that is NaN or infinite.
     """
-    kind = get_task(task)
     trainable = {name: [parameter for parameter in own if parameter.requires_grad] for name, own in modalities.items()}
-    every = list(dict.fromkeys(parameter for own in trainable.values() for parameter in own))
+    gradients, _ = mean_gradients(model, batches, task, [parameter for own in trainable.values() for parameter in own], loss=loss)
+    return {name: _norms([gradients[parameter] for parameter in own], own) for name, own in trainable.items()}
+
+
+def mean_gradients(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    task: str | Task,
+    parameters: Iterable[nn.Parameter],
+    *,
+    loss: Literal["multimodal", "sum"] = "multimodal",
+) -> tuple[dict[nn.Parameter, Tensor], list[int]]:
+    """Return by parameter the gradient of the mean loss over all batches, and how many samples each batch had.
+
+    :param parameters: trainable ones.
+    :raises InputError: see :func:`gradient_norms`.
+    """
+    kind, every, sizes = get_task(task), list(dict.fromkeys(parameters)), []
     sums = {parameter: torch.zeros_like(parameter, dtype=_accumulated(parameter), requires_grad=False) for parameter in every}
-    samples = 0
     with undisturbed(model), torch.inference_mode(mode=False), torch.enable_grad():
         for batch in batches:
-            samples += len(batch)
+            sizes.append(len(batch))
             if not every or not len(batch):
                 continue
-            total = _loss(forward(model, batch), batch, kind, loss)
+            total = sample_losses(forward(model, batch), batch, kind, loss).sum()
             if not bool(total.isfinite()):
                 raise InputError(f"the loss is {total.item()}: gradients need finite ones; look for NaN in the inputs or the weights")
             found = torch.autograd.grad(total, every, allow_unused=True) if total.requires_grad else [None] * len(every)
             for parameter, gradient in zip(every, found, strict=True):
                 if gradient is not None:
                     sums[parameter] += gradient
-    if not samples:
+    if not sum(sizes):
         raise InputError("no sample to take gradients of: the data are empty")
-    return {name: _norms([sums[parameter] / samples for parameter in own], own) for name, own in trainable.items()}
-
-
-def update_sizes(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], modalities: Mapping[str, Iterable[str]]
-) -> dict[str, float | None]:
-    r"""Return by modality how far its weights moved between two checkpoints, relative to where they were.
-
-    .. math:: \frac{\| \theta_m^{\text{after}} - \theta_m^{\text{before}} \|}{\| \theta_m^{\text{before}} \|}
-
-    It says what optimizer, learning rate and multipliers made of the gradients together; compare modalities between the same two
-    checkpoints.
-
-    >>> update_sizes({"audio.weight": torch.tensor([3.0, 4.0])}, {"audio.weight": torch.tensor([3.0, 5.0])}, {"audio": ["audio.weight"]})
-    {'audio': 0.2}
-
-    :param before: the state of the model at the earlier one.
-    :param after: that at the later one.
-    :param modalities: the names of the parameters of each encoder.
-    :returns: None for an encoder without parameters, or whose weights are all zero.
-    :raises InputError: for a name that is missing in one of them, or of another shape.
-    """
-    found: dict[str, float | None] = {}
-    for modality, names in modalities.items():
-        pairs = []
-        for name in names:
-            if name not in before or name not in after or before[name].shape != after[name].shape:
-                raise InputError(f"the parameter {name!r} of {modality!r} is missing from a checkpoint or has another shape in it")
-            pairs.append((before[name].double().cpu(), after[name].double().cpu()))
-        size = _norm([old for old, _ in pairs])
-        found[modality] = _norm([new - old for old, new in pairs]) / size if size else None
-    return found
+    return {parameter: total / sum(sizes) for parameter, total in sums.items()}, sizes
 
 
 @contextlib.contextmanager
@@ -143,13 +127,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(kept)
 
 
-def _loss(prediction: Prediction, batch: Batch, task: Task, which: str) -> Tensor:
-    """Return the loss added up over the samples of a batch."""
-    total = task.loss(_full(prediction.multimodal), batch.targets).sum()
+def sample_losses(prediction: Prediction, batch: Batch, task: Task, which: str) -> Tensor:
+    """Return the loss of every sample of a batch ``[batch]``: of the joint logits, or (``"sum"``) of all heads together."""
+    total = task.loss(_full(prediction.multimodal), batch.targets)
     for modality, logits in prediction.unimodal.items() if which == "sum" else ():
         losses = task.loss(_full(logits), batch.targets)
         mask = batch.present.get(modality)
-        total = total + (losses if mask is None else losses.where(mask, 0.0)).sum()
+        total = total + (losses if mask is None else losses.where(mask, 0.0))
     return total
 
 
@@ -162,9 +146,5 @@ def _accumulated(parameter: Tensor) -> torch.dtype:
 
 
 def _norms(gradients: list[Tensor], parameters: Sequence[Tensor]) -> GradientNorm:
-    norm, size = _norm(gradients), _norm(parameters)
+    norm, size = norm_of(gradients), norm_of(parameters)
     return GradientNorm(norm, norm / size if size else 0.0)
-
-
-def _norm(tensors: Iterable[Tensor]) -> float:
-    return math.sqrt(sum(float(tensor.detach().double().square().sum()) for tensor in tensors))

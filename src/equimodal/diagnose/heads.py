@@ -15,7 +15,7 @@ from equimodal.scores import MULTIMODAL
 if TYPE_CHECKING:
     from equimodal.diagnose.intervals import Bootstrap
     from equimodal.diagnose.measure import Measure
-    from equimodal.diagnose.record import Interval
+    from equimodal.diagnose.quantities import Interval
 
 __all__ = ["gap", "head_columns", "utilization"]
 

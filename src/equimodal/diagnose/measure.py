@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from equimodal.diagnose.answers import answers_of, predicted
+from equimodal.diagnose.weighted import Classes, Hits, Steps, form_of
 from equimodal.errors import InputError, first_line
 from equimodal.tasks import TASKS
 from equimodal.train.absence_scores import make_scores
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["Measure"]
 
 
+_TOGETHER = 2**23
+"""Predictions are scored anew together as long as they have so many logits."""
+
+
 class Measure:
-    """A metric of a task, with a quick way to resample it where there is one.
+    """A metric of a task, with a quick way to resample it where there is one: of all ready metrics.
 
     What is kept of a prediction is small where the metric allows it: for the accuracy whether each sample is right.
 
@@ -36,40 +40,39 @@ class Measure:
         self.scores = make_scores(task, metric)
         self.task = self.scores.task
         self.metric = self.scores.metric
-        ready = metric is None or isinstance(metric, str)
         self.classes = self.task is TASKS["single-label"]
         self.is_accuracy = self.scores.counts_hits
         self._answers = answers_of(self.task)
         self.one_class = self._answers in ("classes", "steps")
-        self._macro = ready and self.classes and self.metric == "macro_f1"
+        self._form = form_of(self.scores)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is the mean over samples of what is kept."""
+        return self._form is not None and self._form.is_mean
 
     def kept(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return what the score needs of a batch of predictions: 1 or 0 per sample, the predicted class, or the logits.
+        """Return what the score needs of a batch of predictions: whether each is right, the answers in few bytes, or the logits.
 
         :param logits: ``[batch, outputs]``, or with positions.
         :returns: its first dimension the batch.
         """
-        if self.is_accuracy:
-            return (logits.argmax(dim=1) == targets).float()
-        if self._macro:
-            return logits.argmax(dim=1)
-        return logits.float()
+        return logits.float() if self._form is None else self._form.keep(logits, targets)
 
-    def columns(self, kept: list[Tensor], targets: Tensor, bootstrap: Bootstrap) -> Tensor:
+    def columns(self, kept: Sequence[Tensor], targets: Tensor, bootstrap: Bootstrap) -> Tensor:
         """Return the scores of several predictions of the same samples.
 
-        :param kept: what :meth:`kept` returned of each; for the accuracy also means of several such.
+        :param kept: what :meth:`kept` returned of each; where :attr:`is_mean` also means of several such.
         :param targets: ``[samples, ...]``.
         :returns: columns ``[1 + resamples, predictions]``, see :class:`equimodal.diagnose.intervals.Bootstrap`.
         """
-        if self.is_accuracy:
-            return bootstrap.columns(torch.stack([hits.double() for hits in kept]))
-        if self._macro:
-            return torch.stack([_macro_f1(predicted, targets, bootstrap) for predicted in kept], dim=1)
-        logits = torch.stack(kept)
-        return bootstrap.rescored(self._scorer(logits, targets))
+        if self._form is not None:
+            return self._form.columns(kept, targets, bootstrap)
+        step = max(_TOGETHER // max(kept[0].numel(), 1), 1)
+        groups = [kept[start : start + step] for start in range(0, len(kept), step)]
+        return torch.cat([bootstrap.rescored(self._scorer(group, targets)) for group in groups], dim=1)
 
-    def _scorer(self, logits: Tensor, targets: Tensor) -> Callable[[Tensor], list[float]]:
+    def _scorer(self, kept: Sequence[Tensor], targets: Tensor) -> Callable[[Tensor], list[float]]:
         """Return what scores drawn samples: first all of them, where a metric that fails is refused; later it is NaN for such a draw."""
         whole = True
 
@@ -77,34 +80,34 @@ class Measure:
             nonlocal whole
             first, whole = whole, False
             try:
-                return self.scores.of(logits[:, drawn], targets[drawn])
+                return self.scores.of(torch.stack([own[drawn] for own in kept]), targets[drawn])
             except InputError:
                 raise
             except Exception as error:
                 if first:
                     said = f"{type(error).__name__}: {first_line(error)}"
                     raise InputError(f"the metric {self.metric!r} cannot be computed: {said}") from error
-                return [math.nan] * len(logits)
+                return [math.nan] * len(kept)
 
         return score
 
+    def right(self, kept: Tensor, targets: Tensor) -> Tensor | None:
+        """Return which samples ``[samples]`` are predicted right, where a sample has one class, ordered or not.
+
+        :param kept: what :meth:`kept` returned.
+        """
+        if not self.one_class:
+            return None
+        if isinstance(self._form, Hits):
+            return kept
+        if isinstance(self._form, (Classes, Steps)):
+            return kept == targets
+        return predicted(kept, self._answers) == targets
+
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor | None:
-        """Return which samples ``[samples]`` are predicted right, where a sample has one class, ordered or not."""
-        return predicted(logits, self._answers) == targets if self._answers in ("classes", "steps") else None
+        """Return the same of logits."""
+        return self.right(self.kept(logits, targets), targets)
 
     def chance(self, targets: Tensor) -> float | None:
         """Return the score of always predicting the commonest class, where the score is the accuracy."""
         return float(targets.bincount().max()) / len(targets) if self.is_accuracy and len(targets) else None
-
-
-def _macro_f1(predicted: Tensor, targets: Tensor, bootstrap: Bootstrap) -> Tensor:
-    """Return the F1 averaged over the classes that occur or are predicted, as :class:`equimodal.scoring.counts.ClassCounts` has it."""
-    classes = int(torch.maximum(predicted.max(), targets.max())) + 1
-    given, actual = (functional.one_hot(numbers, classes).double() for numbers in (predicted, targets))
-
-    def score(counts: Tensor) -> Tensor:
-        support = counts @ given + counts @ actual
-        f1 = 2 * (counts @ (given * actual)) / support.clamp(min=1)
-        return f1.sum(dim=1) / (support > 0).sum(dim=1)
-
-    return bootstrap.resampled(score)

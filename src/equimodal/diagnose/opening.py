@@ -1,4 +1,4 @@
-"""A trained model with its data, from a run's folder or a checkpoint in one."""
+"""A trained model with its data, from a run's folder or a checkpoint in one, for every command that asks a model something."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from equimodal.errors import InputError, UnusableRun
 from equimodal.train.config import load_data
-from equimodal.train.loading import load, read_config, run_facts
+from equimodal.train.loading import RunFacts, load, read_config, run_facts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -22,7 +22,7 @@ __all__ = ["Opened", "open_run"]
 
 @dataclass(frozen=True)
 class Opened:
-    """What a run's folder gives to a diagnosis.
+    """What a run's folder gives: its model and its data.
 
     :param folder: the run's folder.
     :param model: with its weights, on the CPU and in evaluation mode.
@@ -35,6 +35,7 @@ class Opened:
     :param epoch: of the best weights; None for the last ones.
     :param same_data: whether the data are those that the run was trained on.
     :param config: the run's configuration.
+    :param facts: what else the folder says of the model.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Opened:
     epoch: int | None
     same_data: bool
     config: dict[str, Any]
+    facts: RunFacts
 
 
 def open_run(
@@ -79,6 +81,7 @@ def open_run(
         epoch=facts.epoch if chosen == "best" else None,
         same_data=splits.digest == config.get("prepared_data"),
         config=config,
+        facts=facts,
     )
 
 

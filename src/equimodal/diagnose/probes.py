@@ -109,6 +109,10 @@ def fit_probe(
       that no sample is answered by a probe that has seen its target. Features are standardised over all samples, without their targets;
       λ is one for all folds, chosen by these same answers. With seven candidates that favours the probe by a trifle.
 
+    An interval over samples takes the probe as it is. In simulations with 500 samples 95 % hold its true score in 92 to 98 % with
+    ``train``. Cross-fitted probes share samples, so that their answers vary together: 92 to 95 % with 8 and 32 values per feature, 84 to
+    95 % with 64, where the score is also up to half a point too high. For such features give ``train``, or more samples.
+
     It assumes that what the fusion could use is there linearly: a low score does not prove that the feature knows nothing. Features of the
     train split of an encoder that overfits it make probes that look for what does not generalise: their score is then a lower bound too.
 

@@ -3,212 +3,36 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from equimodal.diagnose.plain import Unreadable, as_plain, from_plain
+from equimodal.diagnose.quantities import (  # noqa: TC001 (from_plain looks the types up when it reads)
+    Ablation,
+    Calibration,
+    Encoder,
+    Epoch,
+    Finding,
+    Interval,
+    Point,
+    Sample,
+    Shapley,
+)
 from equimodal.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = [
-    "ABLATIONS",
-    "FORMAT",
-    "Ablation",
-    "Bin",
-    "Calibration",
-    "Diagnosis",
-    "Encoder",
-    "Epoch",
-    "Finding",
-    "Interval",
-    "Point",
-    "Sample",
-    "Shapley",
-    "read_diagnosis",
-]
+__all__ = ["FORMAT", "Diagnosis", "read_diagnosis"]
 
-FORMAT = 1
+FORMAT = 2
 """The version of the JSON; another one is refused."""
-ABLATIONS = ("zero", "mean", "permutation", "absent")
-"""The ways to leave a modality out. ``"absent"`` is the model's own, of a model that is called with a subset of its modalities."""
-
-
-class Interval(NamedTuple):
-    """A number with its percentile bootstrap interval over samples; None where it is undefined or was not resampled."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, value: float | None, low: float | None = None, high: float | None = None) -> Interval:
-        """Return the interval with None in place of numbers that are not finite.
-
-        >>> Interval.of(0.5, float("nan"))
-        Interval(value=0.5, low=None, high=None)
-        """
-        return cls(*(None if number is None or not math.isfinite(number) else float(number) for number in (value, low, high)))
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """The joint model without one modality.
-
-    :param score: of the joint model with the modality ablated.
-    :param loss: the joint model's score minus that, on the same samples; positive where the modality helps.
-    """
-
-    score: Interval
-    loss: Interval
-
-
-@dataclass(frozen=True)
-class Shapley:
-    """How the joint model's score is shared out among its modalities; the values add up to ``full`` minus ``empty``.
-
-    :param empty: the score with every modality ablated.
-    :param full: the score with all of them.
-    :param values: by modality.
-    :param interactions: by pair, ``"audio × image"``; positive where two together are worth more than one by one. Empty where sampled.
-    :param exact: whether every subset was evaluated.
-    :param orders: how many orders of the modalities were drawn, where it is not exact.
-    :param errors: by modality the standard error that the drawing leaves, where it is not exact.
-    """
-
-    empty: Interval
-    full: Interval
-    values: dict[str, Interval]
-    interactions: dict[str, Interval]
-    exact: bool = True
-    orders: int | None = None
-    errors: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """One modality's encoder and what it returns.
-
-    :param parameters: how many there are.
-    :param trainable: how many of them ask for a gradient.
-    :param feature_size: values per feature.
-    :param feature_norm: mean Euclidean norm of the features.
-    :param effective_rank: exponential of the entropy of the normalised singular values of the centred features.
-    :param gradient_norm: norm of the gradient of the loss over the encoder's parameters, where it was asked for.
-    :param update_size: that, relative to the norm of the parameters.
-    """
-
-    parameters: int
-    trainable: int
-    feature_size: int | None
-    feature_norm: Interval | None = None
-    effective_rank: float | None = None
-    gradient_norm: float | None = None
-    update_size: float | None = None
-
-
-@dataclass(frozen=True)
-class Bin:
-    """The samples whose confidence lies in one of equally wide bins.
-
-    :param confidence: their mean probability of the predicted class; None where there is none.
-    :param accuracy: the share of them that is right; None where there is none.
-    :param count: how many there are.
-    """
-
-    confidence: float | None
-    accuracy: float | None
-    count: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Whether a head is as often right as it is sure.
-
-    :param expected_error: expected calibration error.
-    :param confidence: mean probability of the predicted class.
-    :param bins: from the least to the most sure.
-    """
-
-    expected_error: Interval
-    confidence: float
-    bins: tuple[Bin, ...]
-
-
-@dataclass(frozen=True)
-class Point:
-    """The joint model's score where a share of the samples lacks a modality, or has noise added to it.
-
-    :param modality: which one.
-    :param kind: what was done to it.
-    :param share: of samples that lack it, or the noise's standard deviation relative to that of the input.
-    :param score: the score.
-    """
-
-    modality: str
-    kind: Literal["missing", "noise"]
-    share: float
-    score: Interval
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What a run recorded of one epoch; scores by head.
-
-    :param epoch: its number, from 1.
-    :param train: scores of the train split.
-    :param val: scores of the validation split.
-    :param gap: the utilization gap δ of the validation scores.
-    :param multipliers: of the learning rates, by modality.
-    """
-
-    epoch: int
-    train: dict[str, float | None]
-    val: dict[str, float | None]
-    gap: float | None = None
-    multipliers: dict[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample on which the heads disagree.
-
-    :param index: its number within the data that were diagnosed.
-    :param target: its class.
-    :param predicted: by head the predicted class.
-    :param confidence: by head the probability of that class.
-    """
-
-    index: int
-    target: int
-    predicted: dict[str, int]
-    confidence: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of the verdict.
-
-    :param kind: a word for programs, such as ``"dominated"``.
-    :param subject: the modality or head it is about; ``"multimodal"`` for the whole model.
-    :param sentence: what was found, in plain words.
-    :param evidence: the numbers behind it, by name.
-    :param advice: what to try next; None where nothing should be done.
-    """
-
-    kind: str
-    subject: str
-    sentence: str
-    evidence: dict[str, Any]
-    advice: str | None = None
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`equimodal.diagnose` found. A quantity that is not there is empty or None, and ``skipped`` says why.
+    """What :func:`~equimodal.diagnose.diagnose` found. A quantity that is not there is empty or None, and ``skipped`` says why.
 
     :param title: the model and the data in words.
     :param modalities: the model's, in its order.
@@ -236,13 +60,16 @@ class Diagnosis:
     :param encoders: by modality.
     :param calibration: by head.
     :param agreement: by pair of heads, ``"audio & image"``, the share of samples of which they predict the same class.
+    :param kappa: by pair of heads Cohen's κ, their agreement beyond that of chance.
     :param robustness: where it was asked for.
     :param curves: epochs of the run, where a run folder is given.
-    :param generalisation: by head, train score minus validation score; positive where it overfits. None where it is not known.
+    :param generalisation: by head the score of the train split minus that of these samples, positive where it overfits; from the records of
+        the run, without intervals, where no train split was given. None where neither is known.
     :param disagreements: samples on which the heads disagree most, the most first.
     :param findings: the verdict.
     :param skipped: by quantity, one line that says why it is not there.
     :param cost: ``"seconds"``, ``"encoder_passes"`` and the like.
+    :param digest: of the samples' numbers and targets: two diagnoses of the same samples have the same.
     :param version: of the package that made it.
     :param format: of the JSON.
     """
@@ -273,13 +100,15 @@ class Diagnosis:
     encoders: dict[str, Encoder] = field(default_factory=dict)
     calibration: dict[str, Calibration] = field(default_factory=dict)
     agreement: dict[str, Interval] = field(default_factory=dict)
+    kappa: dict[str, Interval] = field(default_factory=dict)
     robustness: tuple[Point, ...] = ()
     curves: tuple[Epoch, ...] | None = None
-    generalisation: dict[str, float | None] | None = None
+    generalisation: dict[str, Interval] | None = None
     disagreements: tuple[Sample, ...] = ()
     findings: tuple[Finding, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
+    digest: str = ""
     version: str = ""
     format: int = FORMAT
 

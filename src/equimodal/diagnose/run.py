@@ -14,11 +14,12 @@ from torch import nn
 
 from equimodal import __version__, processes
 from equimodal.diagnose.cache import CACHE_LIMIT, FeatureCache
-from equimodal.diagnose.collecting import Collected, collect
+from equimodal.diagnose.collecting import Collected, NotFinite, collect
+from equimodal.diagnose.digest import samples_digest
 from equimodal.diagnose.intervals import Bootstrap
 from equimodal.diagnose.making import Making
 from equimodal.diagnose.measure import Measure
-from equimodal.diagnose.record import Diagnosis, Finding
+from equimodal.diagnose.record import Diagnosis
 from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
 from equimodal.train.absence_scores import check_numbers
@@ -28,6 +29,7 @@ from equimodal.train.setting import the_device
 if TYPE_CHECKING:
     from os import PathLike
 
+    from equimodal.diagnose.quantities import Finding
     from equimodal.tasks import Task
     from equimodal.train.batches import Source
 
@@ -82,20 +84,22 @@ def diagnose(
     :param data: the samples, as for :func:`equimodal.fit`: a TensorSet, a torch Dataset, or a loader of batches in a fixed order. Samples
         that lack a modality are counted and otherwise left out.
     :param train: the split that the model was trained on: probes are fitted to it, and its means stand in for modalities. Without it
-        both come from ``data``, probes by cross-fitting in five folds.
+        both come from ``data``, probes by cross-fitting in five folds; so too where the model gives NaN for a sample of it, which is noted.
     :param task: the name of a task, or a :class:`equimodal.tasks.Task`.
-    :param metric: the score, larger is better, as for :meth:`equimodal.tasks.Task.scored_by`; default the task's first. Intervals of others
-        than accuracy and macro-F1 take longer, as every draw is scored anew.
+    :param metric: the score, larger is better, as for :meth:`equimodal.tasks.Task.scored_by`; default the task's first. Intervals of one of
+        your own take longer, as every draw is scored anew.
     :param split: what the data are called, such as ``"test"``.
     :param batch_size: samples per forward pass.
     :param device: where to compute; default where the model is.
     :param resamples: bootstrap samples behind all intervals, the same for all; 0 for none.
     :param level: of the intervals (default 0.95).
     :param seed: of the bootstrap, the permutations and the folds.
-    :param cache_limit: bytes of features, or of inputs where modalities are left out there, that are kept in memory (default 2 GiB). What
-        exceeds it goes into a temporary file.
+    :param cache_limit: bytes that are kept in memory (default 2 GiB) of all that grows with the samples times something else: features, or
+        inputs where modalities are left out there; targets, logits, the answers without modalities, and the bootstrap's draws. What exceeds
+        it goes into temporary files.
     :param permutations: how many are averaged in the ablation by permutation; default 5 from features, 2 from inputs.
-    :param gradients: also measure the gradient that reaches each encoder, which takes a backward pass over ``train``, else ``data``.
+    :param gradients: also measure the gradient that reaches each encoder, over ``train``, else ``data``. That takes some five passes
+        forward and back, and for its interval up to sixteen more backward passes, fewer from a thousand samples on.
     :param robustness: also score the model with noise on the inputs, which takes further passes; a share of samples that lack a modality
         takes none.
     :param run: the folder of the model's run, for its learning curves.
@@ -129,19 +133,16 @@ def diagnose(
     train_source = None if train is None else source_of(train, "train")
     # Loaders draw a seed from torch's random state with every pass.
     random = torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
-    with random, _evaluating(model, place), FeatureCache(cache_limit, expected=source.samples) as cache:
-        collected = collect(model, source, cache, modalities=names, split=name)
+    with random, _evaluating(model, place), FeatureCache(cache_limit) as cache:
+        collected = collect(model, source, cache.section("", source.samples), modalities=names, split=name)
         _check_classes(collected, measure, name)
-        with FeatureCache(
-            max(cache_limit - cache.bytes_in_memory, 0), expected=None if train_source is None else train_source.samples
-        ) as other:
-            fitted = None
-            if train_source is not None:
-                fitted = collect(model, train_source, other, subject=collected.subject, split="train", keep_values=False)
-            bootstrap = Bootstrap(len(collected), resamples=resamples, level=level, seed=seed)
-            making = Making(collected, fitted, source, train_source, measure, bootstrap, seed)
-            asked = {"gradients": gradients, "robustness": robustness}
-            found = making.everything(permutations, run, asked)
+        fitted, no_train = _fitted(model, train_source, cache, collected)
+        bootstrap = Bootstrap(len(collected), resamples=resamples, level=level, seed=seed, cache=cache)
+        making = Making(collected, fitted, source, None if no_train else train_source, measure, bootstrap, seed)
+        making.skipped |= no_train
+        found = making.everything(permutations, run, {"gradients": gradients, "robustness": robustness})
+        _note_few(making.skipped, collected, measure)
+        found |= {"chance": measure.chance(collected.targets), "digest": samples_digest(collected.targets, collected.numbers)}
     subject = collected.subject
     diagnosis = Diagnosis(
         title=title or _title(model),
@@ -158,12 +159,10 @@ def diagnose(
         ablated=subject.ablated,
         mean_of="given" if fitted is None else "train",
         probes_fitted_on="cross-fitted" if fitted is None else "train",
-        chance=measure.chance(collected.targets),
         version=__version__,
         **found,
         skipped=making.skipped,
     )
-    _note_few(making.skipped, collected, measure)
     findings = making.attempt("findings", (), lambda: _findings(diagnosis))
     cost = {"seconds": time.perf_counter() - started, **making.cost()}
     return dataclasses.replace(diagnosis, findings=findings, cost=cost, skipped=dict(making.skipped))
@@ -174,6 +173,18 @@ def _findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
 
     findings: tuple[Finding, ...] = verdict(diagnosis)
     return findings
+
+
+def _fitted(model: Any, source: Source | None, cache: FeatureCache, collected: Collected) -> tuple[Collected | None, dict[str, str]]:
+    """Return what the model says of the train split, or in one line why that is left out."""
+    if source is None:
+        return None, {}
+    part = cache.section("train ", source.samples)
+    try:
+        return collect(model, source, part, subject=collected.subject, split="train", keep_values=False), {}
+    except NotFinite as error:
+        part.clear()
+        return None, {"train": f"{error}; probes and means are of the other samples instead"}
 
 
 def _check_classes(collected: Collected, measure: Measure, split: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equimodal._files import make_folder, write_whole
-from equimodal.diagnose.record import Interval
+from equimodal.diagnose.quantities import Interval
 from equimodal.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ QUANTITIES = (
     "encoders",
     "calibration",
     "agreement",
+    "kappa",
     "generalisation",
     "robustness",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from equimodal.diagnose.record import Shapley
+from equimodal.diagnose.quantities import Shapley
 
 if TYPE_CHECKING:
     from equimodal.diagnose.intervals import Bootstrap

@@ -52,9 +52,9 @@ interval holds τ. "Since epoch e" is the first epoch from which the recorded δ
 - *undertrained*: over the last quarter of the epochs train and validation scores rose, from mean to mean of quarters, by more than
   0.03 · gain, and the best epoch lies in it: by less they move with a few hundred validation samples anyway. At least four epochs are
   needed.
-- *overfits*: a head is not undertrained, and its train score minus its score here is more than a fifth of its train score minus *c*, and
-  more than the whole width of its interval. A fifth of what was learned is the measure that τ is for heads; the width keeps out what the
-  choice of samples makes.
+- *overfits*: a head is not undertrained, and its train score minus its score here is more than a fifth of its train score minus *c*, with
+  an interval above zero. From a run's records, where it has none: more than the whole width of the interval of the score here. A fifth of
+  what was learned is the measure that τ is for heads; the interval keeps out what the choice of samples makes.
 - *fusion behind*, *head behind*: the interval of a linear probe on the same features begins above the end of the head's, by more than n.
 - *calibration*: the expected calibration error is above 0.05 with its interval, and by more than 0.05 (and more than chance moves it)
   above that which a perfect head of the same confidences has by chance alone: with five classes and 200 samples that is 0.07.
@@ -74,7 +74,8 @@ from equimodal.report.words import title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
-    from equimodal.diagnose.record import Diagnosis, Finding
+    from equimodal.diagnose.quantities import Finding
+    from equimodal.diagnose.record import Diagnosis
 
 __all__ = ["NEGLIGIBLE", "ORDER", "TAU", "verdict"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from equimodal.diagnose.verdict_facts import TAU, known
-from equimodal.report.words import listing
+from equimodal.report.words import listing, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ MU = 0.5
 """The reduction factor of MILES that was best in the paper's Table V."""
 SMALLER = (0.1, 0.05)
 """Thresholds to try where the gap is below τ: the paper recommends a smaller one where the heads are close."""
-_CONTROL = "Keep joint training at the same learning rate as the control: in our own runs the scheduler was not told apart from it."
+_CONTROL = "Keep joint training at the same learning rate as the control: in our own runs the scheduler could not be told apart from it."
 
 
 def balance(facts: Facts, leader: str, others: Sequence[str], roles: Mapping[str, str]) -> tuple[str | None, str]:
@@ -36,7 +36,8 @@ def balance(facts: Facts, leader: str, others: Sequence[str], roles: Mapping[str
     if harmful := by_role.get("harmful"):
         return f"First see to {listing(harmful)} (below), before {leader} is slowed.", ""
     if by_role.get("unsure") and not by_role.get("adds") and not by_role.get("unused"):
-        return f"First find out whether {listing(by_role['unsure'])} adds anything (below).", ""
+        unsure = by_role["unsure"]
+        return f"First find out whether {listing(unsure)} {'adds' if len(unsure) == 1 else 'add'} anything (below).", ""
     if frozen := [name for name in by_role.get("unused", ()) if facts.frozen(name)]:
         return f"First see to {listing(frozen)} (below), {'whose encoder is' if len(frozen) == 1 else 'whose encoders are'} frozen.", ""
     weak = others[-1]
@@ -58,19 +59,19 @@ def _miles(facts: Facts, leader: str) -> str:
     epochs, least = facts.slowed(leader)
     if epochs:
         return (
-            f"{leader} was slowed in {epochs} of {len(facts.record.curves or ())} epochs already, to ×{least:g}: try a smaller τ (0.1), or"
-            f" μ = {min(least, 1) / 2:g}, and choose by validation."
+            f"{title_case(leader)} was slowed in {epochs} of {len(facts.record.curves or ())} epochs already, to ×{least:g}: try a smaller"
+            f" τ (0.1), or μ = {min(least, 1) / 2:g}, and choose by validation."
         )
     rate = "or μ = the ratio of the best unimodal learning rates that equimodal rates finds"
     if gap is None:
-        return f"Then slow {leader} with MILES: heads are needed for it, τ = {TAU:g} and μ = {MU:g} to begin with, {rate}."
+        return f"Then slow {leader} with MILES, which needs heads: τ = {TAU:g} and μ = {MU:g} to begin with, {rate}."
     if gap > TAU:
         return f"Then slow {leader} with MILES: τ = {TAU:g} and μ = {MU:g} to begin with, {rate}."
     smaller = next((tau for tau in SMALLER if tau < gap), None)
     if smaller is None:
         return (
             f"MILES goes by the heads, which are level (δ = {gap:.2f}), and would do nothing here: it is the fusion that leans on {leader};"
-            " train it longer, or another one (gated, attention)."
+            " train it longer, or try another one (gated, attention)."
         )
     return f"Then slow {leader} with MILES: as δ is below {TAU:g}, τ = {smaller:g}; μ = {MU:g} to begin with, {rate}."
 
@@ -82,12 +83,12 @@ def spread(facts: Facts, name: str, more: float | None) -> str | None:
     """
     if facts.frozen(name):
         return (
-            f"Let its encoder train (requires_grad_(True)), with a tenth of the learning rate if it was pre-trained; look whether the"
-            f" fusion gets a gradient from {name}."
+            f"Let its encoder train (requires_grad_(True)), with a tenth of the learning rate if it was pre-trained; check that the"
+            f" fusion passes a gradient to {name}."
         )
-    begin = f"Look whether {name} reaches the fusion at all (the scale of its features, a layer that is not trained)."
+    begin = f"Check that {name} reaches the fusion at all (the scale of its features, a layer that is not trained)."
     if more is not None and more <= facts.negligible:
-        return f"Little is to be won as its features are. Train {name} alone (equimodal rates) to see whether they could hold more."
+        return f"Its features as they are have little to add. Train {name} alone (equimodal rates) to see if they could hold more."
     return f"{begin} Then give every head a loss of its own (method joint) and train longer; after that balance, as above."
 
 
@@ -111,6 +112,6 @@ def with_heads_apart(facts: Facts) -> str:
     probe, head = known(facts.record.probes.get(behind)), known(facts.record.heads.get(behind))
     if probe is not None and head is not None and probe.low > head.high:
         return (
-            f"Train the head of {behind} better before going by δ: a linear probe reads {facts.score(probe.value)} from the same features."
+            f"Train the head of {behind} better before going by δ: a linear probe on the same features scores {facts.score(probe.value)}."
         )
-    return f"Nothing for the joint score. Where {behind} must also do alone, MILES with τ = {TAU:g} and μ = {MU:g} is worth a try."
+    return f"The joint score needs nothing. Where {behind} must also work by itself, MILES with τ = {TAU:g} and μ = {MU:g} is worth a try."

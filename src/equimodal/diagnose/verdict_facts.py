@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from equimodal.diagnose.digits import digits_of
 from equimodal.report.words import METRIC_NAMES, metric_name
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from equimodal.diagnose.record import Diagnosis, Interval
+    from equimodal.diagnose.quantities import Interval
+    from equimodal.diagnose.record import Diagnosis
 
 __all__ = ["HARDLY", "NEGLIGIBLE", "TAU", "Facts", "Known", "evidence", "known"]
 
@@ -26,10 +28,10 @@ _NO_SHARES = ("r2",)
 _NONE_OF_MANY = 3.0
 """What happens to none of n samples happens, with 95 % confidence, to at most 3/n of all (the rule of three)."""
 _LEFT_OUT = {
-    "mean": "replaced by its mean",
-    "absent": "left out",
-    "zero": "replaced by zero",
-    "permutation": "taken from other samples",
+    "mean": ("replaced by its mean", "replaced by their means"),
+    "absent": ("left out", "left out"),
+    "zero": ("replaced by zeros", "replaced by zeros"),
+    "permutation": ("taken from other samples", "taken from other samples"),
 }
 
 
@@ -62,11 +64,15 @@ class Facts:
     :param diagnosis: the record.
     :ivar kind: the way of leaving out that the sentences speak of: the first of :data:`KINDS` that has every modality; None without any.
     :ivar losses: by modality what is lost without it, in that way.
-    :ivar worth: by modality its Shapley value, in the same way; empty without.
+    :ivar shares: the Shapley values of that way as they are in the record; None without.
+    :ivar worth: by modality its Shapley value, in the same way; empty without. Of values from drawn orders the intervals hold the drawing
+        too, see :meth:`equimodal.diagnose.Shapley.with_drawing`.
     :ivar other_ways: by every other way of leaving out its Shapley values.
     :ivar baseline: the score of knowing nothing: the commonest class, for R² the mean, else the model with every modality left out; None
         where unknown.
     :ivar negligible: the largest loss that counts as none.
+    :ivar percent: whether scores are shares, which read in percent.
+    :ivar digits: how many behind the point scores have.
     :ivar unseen: a loss that is smaller than this can leave every prediction as it is, so that no bootstrap shows it.
     """
 
@@ -78,17 +84,19 @@ class Facts:
         whole = [kind for kind in KINDS if set(self.names) <= diagnosis.ablations.get(kind, {}).keys()]
         self.kind = whole[0] if whole else None
         self.losses = {} if self.kind is None else {name: diagnosis.ablations[self.kind][name].loss for name in self.names}
-        shares = diagnosis.shapley.get(self.kind or "")
-        if shares is None and not self.losses:
-            shares = next((diagnosis.shapley[kind] for kind in KINDS if kind in diagnosis.shapley), None)
+        every = {kind: found.with_drawing(diagnosis.level) for kind, found in diagnosis.shapley.items()}
+        kind = self.kind if self.losses else next((kind for kind in KINDS if kind in every), None)
+        shares = every.get(kind or "")
+        self.shares = diagnosis.shapley.get(kind or "")
         self.worth: Mapping[str, Interval] = shares.values if shares is not None else {}
         self.interactions: Mapping[str, Interval] = shares.interactions if shares is not None else {}
-        self.other_ways = {kind: diagnosis.shapley[kind] for kind in KINDS if kind != self.kind and kind in diagnosis.shapley}
+        self.other_ways = {kind: every[kind] for kind in KINDS if kind != self.kind and kind in every}
         self.empty = shares.empty if shares is not None else None
         self.baseline = self._baseline()
         self.gain = None if self.joint_value is None else self.joint_value - (self.baseline or 0.0)
         self.negligible = NEGLIGIBLE * max(self.gain or 0.0, 0.0)
         self.percent = self._is_percent()
+        self.digits = 1 if self.percent else digits_of(diagnosis)
         self.unseen = _NONE_OF_MANY / diagnosis.samples if self.percent and diagnosis.samples else 0.0
 
     def _baseline(self) -> float | None:
@@ -116,9 +124,12 @@ class Facts:
         return self.how(self.kind or "")
 
     @staticmethod
-    def how(kind: str) -> str:
-        """Return what a way of leaving out does, in words."""
-        return _LEFT_OUT.get(kind, "left out")
+    def how(kind: str, *, several: bool = False) -> str:
+        """Return what a way of leaving out does, in words.
+
+        :param several: whether it is done to more than one modality.
+        """
+        return _LEFT_OUT.get(kind, ("left out", "left out"))[several]
 
     def share(self, name: str) -> float | None:
         """Return the part of what all modalities give that a modality has by its Shapley value; None where that makes no sense."""
@@ -135,7 +146,7 @@ class Facts:
         """Return a score as it reads in a sentence."""
         if value is None:
             return "an unknown score"
-        return f"{_number(100 * value, 1)} %" if self.percent else f"{value:.3g}".replace("-", "−")
+        return f"{_number(100 * value, self.digits)} %" if self.percent else _number(value, self.digits)
 
     def scored(self, interval: Interval | Known | None) -> str:
         """Return a score with its interval."""
@@ -145,7 +156,7 @@ class Facts:
 
     def points(self, value: float, *, signed: bool = False) -> str:
         """Return a difference of scores."""
-        number = _number(100 * value, 1) if self.percent else f"{value + 0.0:.3g}".replace("-", "−")
+        number = _number(100 * value if self.percent else value, self.digits)
         return f"+{number}" if signed and value > 0 and number.strip("0.") else number
 
     def lost(self, interval: Interval | Known, *, signed: bool = False) -> str:
@@ -199,7 +210,7 @@ class Facts:
 
 def _number(value: float, digits: int) -> str:
     rounded = round(value, digits) + 0.0  # no minus before zero
-    return f"{rounded:.{digits}f}".replace("-", "−")
+    return f"{rounded:,.{digits}f}".replace("-", "−")
 
 
 def first_epochs(facts: Facts, leader: str) -> str:

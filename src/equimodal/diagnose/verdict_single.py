@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from equimodal.diagnose.record import Finding
+from equimodal.diagnose.quantities import Finding, Interval
 from equimodal.diagnose.verdict_advice import spread
 from equimodal.diagnose.verdict_facts import Facts, Known, evidence, known
 from equimodal.report.words import listing
 from equimodal.scores import MULTIMODAL
 
-if TYPE_CHECKING:
-    from equimodal.diagnose.record import Interval
-
-__all__ = ["Role", "each_loss", "more_samples", "roles_of", "single_findings"]
+__all__ = ["Role", "change", "each_loss", "more_samples", "roles_of", "single_findings"]
 
 Role = Literal["adds", "harmful", "redundant", "unused", "noise", "nothing", "unsure", "unknown"]
 """What a modality does for the joint model, and where that is nothing, whether it could."""
+_NAMED = 3
+"""Of many modalities so many are named."""
 
 
 def roles_of(facts: Facts) -> dict[str, Role]:
@@ -53,9 +52,33 @@ def single_findings(facts: Facts, roles: Mapping[str, Role]) -> Iterator[Finding
         yield _unsure(facts, unsure)
 
 
+def change(facts: Facts, loss: Interval) -> str:
+    """Return how the score changes by a loss, such as ``"falls by 4.0 points (1.0 to 7.0)"``."""
+    return f"falls by {facts.lost(loss)}" if _falls(facts, loss) else f"rises by {facts.lost(_negated(loss))}"
+
+
 def each_loss(facts: Facts, names: Sequence[str]) -> str:
-    """Return what is lost without each of some modalities, as part of a sentence."""
-    return listing(f"{name} by {facts.lost(facts.losses[name])}" for name in names)
+    """Return how the score changes without each of some modalities, as ``"falls by 4.0 points (1.0 to 7.0) without audio and …"``.
+
+    Of many only those are named without which it changes most.
+    """
+    parts = []
+    for verb, falls in (("falls", True), ("rises", False)):
+        own = {name: facts.losses[name] for name in names if _falls(facts, facts.losses[name]) == falls}
+        if not own:
+            continue
+        shown = {name: loss if falls else _negated(loss) for name, loss in own.items()}
+        largest = sorted(shown, key=lambda name: -(shown[name].value or 0.0))
+        named = list(shown) if len(shown) <= _NAMED + 1 else [name for name in shown if name in largest[:_NAMED]]
+        told = [f"{facts.lost(shown[name])} without {name}" for name in named]
+        if rest := largest[len(named) :]:
+            told.append(f"at most {facts.points(shown[rest[0]].value or 0.0)}{facts.unit} without any one of the {len(rest)} others")
+        parts.append(f"{verb} by {listing(told)}")
+    return ", and ".join(parts)
+
+
+def _falls(facts: Facts, loss: Interval) -> bool:
+    return loss.value is None or not facts.points(loss.value).startswith("−")
 
 
 def _loss_said(facts: Facts, name: str) -> str:
@@ -64,14 +87,13 @@ def _loss_said(facts: Facts, name: str) -> str:
     others = {kind: known(own[name].loss) for kind, own in facts.record.ablations.items() if kind != facts.kind and name in own}
     higher = {kind: loss for kind, loss in others.items() if loss is not None and loss.low > facts.negligible}
     if higher:
-        told = listing(f"{facts.points(-loss.value, signed=True)} by {kind}" for kind, loss in higher.items())
-        said += f" (not so by the other ways of leaving it out: {told})"
+        told = listing(f"{facts.points(-loss.value, signed=True)}{facts.unit} with it {facts.how(kind)}" for kind, loss in higher.items())
+        said += f" (but by {told})"
     return said
 
 
-def _negated(loss: Interval) -> Known | Interval:
-    own = known(loss)
-    return loss if own is None else Known(-own.value, -own.high, -own.low)
+def _negated(loss: Interval) -> Interval:
+    return Interval.of(*(None if end is None else -end for end in (loss.value, loss.high, loss.low)))
 
 
 def _adds_nothing(facts: Facts, name: str) -> tuple[str, dict[str, Any]]:
@@ -128,7 +150,7 @@ def _from_both(facts: Facts, name: str, proof: dict[str, Any]) -> tuple[str, flo
         return said, more
     if both.low <= best.value:
         return "", None
-    return f" A probe on both reads {facts.scored(both)}, one on {other} alone {facts.score(best.value)}.", more
+    return f" A probe on both scores {facts.scored(both)}, one on {other} alone {facts.score(best.value)}.", more
 
 
 def _noise(facts: Facts, name: str) -> Finding:
@@ -143,7 +165,7 @@ def _noise(facts: Facts, name: str) -> Finding:
     )
     if facts.frozen(name):
         advice: str | None = (
-            f"The encoder of {name} is frozen, and a linear probe reads nothing from it: let it train, or take another one, before"
+            f"The encoder of {name} is frozen, and a linear probe finds nothing in its features: let it train, or take another one, before"
             " anything is concluded about the modality."
         )
     else:
@@ -161,7 +183,7 @@ def _nothing(facts: Facts, name: str) -> Finding:
     why = (
         "neither a probe nor a head tells what it could"
         if reads is None
-        else f"{reads[0]} scores {facts.scored(reads[1])}, of which it cannot be told whether it is more than knowing nothing"
+        else f"{reads[0]} scores {facts.scored(reads[1])}, which cannot be told apart from knowing nothing"
     )
     said += f" Whether it could is open: {why}."
     return Finding("nothing", name, said, proof, f"Train {name} alone (method unimodal, or equimodal rates): that shows what it can tell.")
@@ -174,8 +196,8 @@ def _harmful(facts: Facts, name: str) -> Finding:
     calm = {kind: own for kind, own in others.items() if own is not None and own.high >= 0}
     for kind, own in calm.items():
         proof |= evidence(f"loss without {name}, {kind}", own)
-    less = f" By {listing(calm)} the harm is not told apart from none." if calm else ""
-    sentence = f"{name} harms the joint prediction: with it {facts.left_out} the score rises by {facts.lost(_negated(loss))}.{less}"
+    less = f" With it {' or '.join(map(facts.how, calm))}, that cannot be told apart from no harm." if calm else ""
+    sentence = f"{name} harms the joint prediction: with it {facts.left_out}, the score rises by {facts.lost(_negated(loss))}.{less}"
     advice = (
         f"Compare with a model without {name}. If that is better, {name} may have been learned by heart: fewer parameters or more"
         f" regularisation in its encoder (weight decay 0.01 with AdamW to begin with, augmentation), or stop it early (method mses)."
@@ -189,14 +211,14 @@ def _unsure(facts: Facts, names: Sequence[str]) -> Finding:
         proof |= evidence(f"loss without {name}", facts.losses[name])
     adds = "adds" if len(names) == 1 else "add"
     sentence = (
-        f"Whether {listing(names)} {adds} anything cannot be told from {facts.record.samples:,} samples: the score falls without"
+        f"Whether {listing(names)} {adds} anything cannot be told from {facts.record.samples:,} samples: the score"
         f" {each_loss(facts, names)}."
     )
     intervals = [own for name in names if (own := known(facts.losses[name])) is not None]
     if any(own.high <= facts.negligible for own in intervals):
         proof["unseen loss"] = facts.unseen
         sentence += (
-            f" So few samples can miss a loss of up to {facts.points(facts.unseen)}{facts.unit} altogether (three divided by their number)."
+            f" So few samples can hide a loss of up to {facts.points(facts.unseen)}{facts.unit} altogether (three divided by their number)."
         )
     intervals = [Known(own.value, own.low, max(own.high, facts.unseen)) for own in intervals]
     return Finding("uncertain", names[0], sentence, proof, more_samples(facts, intervals))

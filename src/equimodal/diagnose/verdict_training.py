@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from equimodal.diagnose.record import Finding
+from equimodal.diagnose.quantities import Finding
 from equimodal.diagnose.verdict_facts import evidence, known
 from equimodal.report.words import listing
 from equimodal.scores import MULTIMODAL
@@ -15,7 +15,7 @@ from equimodal.scores import MULTIMODAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from equimodal.diagnose.record import Calibration
+    from equimodal.diagnose.quantities import Calibration, Interval
     from equimodal.diagnose.verdict_facts import Facts
 
 __all__ = ["MISCALIBRATED", "NOT_CARRIED_OVER", "RISING", "at_chance", "findings"]
@@ -42,10 +42,11 @@ def at_chance(facts: Facts) -> Finding | None:
     if low > baseline:
         return None
     below = joint.high is not None and joint.high < baseline
-    what = "is below" if below else "is not told apart from"
+    what = "is below" if below else "cannot be told apart from"
+    nothing = "always giving the commonest class" if facts.record.chance is not None else "knowing nothing"
     sentence = (
-        f"The joint model {what} knowing nothing: it scores {facts.scored(joint)} on {facts.record.samples:,} samples, and always answering"
-        f" the same scores {facts.score(baseline)}. Which modality it uses is no question yet."
+        f"The joint model {what} knowing nothing: it scores {facts.scored(joint)} on {facts.record.samples:,} samples, and {nothing}"
+        f" scores {facts.score(baseline)}. It is too early to ask which modality it uses."
     )
     advice = (
         "Look at the training first: labels, learning rate, number of epochs. With few samples, diagnose on more."
@@ -80,11 +81,11 @@ def _worse_than_a_head(facts: Facts) -> Iterator[Finding]:
     proof = {**evidence("joint score", facts.joint), **evidence(f"score of the head of {best}", facts.record.heads[best])}
     sentence = (
         f"The head of {best} alone does better than the joint model: {facts.scored(facts.record.heads[best])} against"
-        f" {facts.scored(facts.joint)}. What the fusion makes of all is worse than what one tells."
+        f" {facts.scored(facts.joint)}. What the fusion makes of all of them is worse than what one tells by itself."
     )
     advice = (
-        f"Until that is mended, predict with {best} alone. Then see whether the fusion overfits (below), or is behind: a learning rate of"
-        " its own, more epochs, a simpler fusion (late, additive)."
+        f"Until that is mended, predict with {best} alone. See whether the fusion overfits, or has not learned enough: give it a learning"
+        " rate of its own, more epochs, or take a simpler one (late, additive)."
     )
     yield Finding("worse than one", best, sentence, proof, advice)
 
@@ -99,8 +100,7 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
         if head in rising or score is None:
             continue
         gap, learned = train - other, train - (facts.baseline or 0.0)
-        width = 0.0 if score.low is None or score.high is None else score.high - score.low
-        if gap > width and learned > 0 and gap / learned > NOT_CARRIED_OVER:
+        if _beyond_chance(facts, head, score, gap) and learned > 0 and gap / learned > NOT_CARRIED_OVER:
             found[head] = (train, gap)
     if not found:
         return
@@ -108,25 +108,38 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
     proof |= {f"train score, {head}": train for head, (train, _) in found.items()}
     subject = MULTIMODAL if MULTIMODAL in found else max(found, key=lambda head: found[head][1])
     parts = [
-        f"{'the joint model' if head == MULTIMODAL else f'the head of {head}'} {facts.score(train)} in training and"
+        f"{'the joint model' if head == MULTIMODAL else f'the head of {head}'} scores {facts.score(train)} in training and"
         f" {facts.score(train - gap)} {there}"
         for head, (train, gap) in _few(found)
     ]
     more = len(found) - len(parts)
     parts += [f"{more} more {'head' if more == 1 else 'heads'} likewise"] if more else []
-    heads = "a head overfits" if len(found) == 1 else "heads overfit"
-    who = "The model overfits" if subject == MULTIMODAL else f"The joint model carries over, but {heads}"
-    least = f"more than {100 * NOT_CARRIED_OVER:.0f} % of what was gained over chance is not carried over"
+    heads = "A head overfits" if len(found) == 1 else "Heads overfit"
+    who = "The model overfits" if subject == MULTIMODAL else f"{heads}, though the joint model does not"
+    least = f"more than {100 * NOT_CARRIED_OVER:.0f} % of what was gained over chance does not carry over"
     sentence = f"{who}: {'; '.join(parts)}. In each case {least}{where}."
     if len(found) == 1:
         sentence = sentence.replace("In each case more", "More")
     modalities = [head for head in found if head != MULTIMODAL]
-    part = f", first in the encoder of {listing(modalities)}" if 0 < len(modalities) < len(facts.names) else ""
+    encoders = "encoder" if len(modalities) == 1 else "encoders"
+    part = f", first in the {encoders} of {listing(modalities)}" if 0 < len(modalities) < len(facts.names) else ""
     advice = (
-        f"More restraint{part}: augmentation, weight decay (0.01 with AdamW to begin with), dropout, a smaller encoder, or fewer epochs;"
+        f"Regularise more{part}: augmentation, weight decay (0.01 with AdamW to begin with), dropout, a smaller encoder, or fewer epochs;"
         " method mses stops each modality by itself. Judge balance again afterwards."
     )
     yield Finding("overfits", subject, sentence, proof, advice)
+
+
+def _beyond_chance(facts: Facts, head: str, score: Interval, gap: float) -> bool:
+    """Tell whether a gap is more than the choice of samples makes: its own interval begins above zero.
+
+    A gap without an interval, as from a run's records, is to be larger than the width of that of the score here.
+    """
+    own = (facts.record.generalisation or {}).get(head)
+    if own is not None and own.low is not None and facts.record.mean_of == "train":
+        return own.low > 0
+    width = 0.0 if score.low is None or score.high is None else score.high - score.low
+    return gap > width
 
 
 def _few(found: Mapping[str, _Found]) -> list[tuple[str, _Found]]:
@@ -139,7 +152,11 @@ def _generalisation(facts: Facts) -> tuple[dict[str, tuple[float, float]], str, 
     gaps = facts.record.generalisation
     if gaps is not None and facts.record.mean_of == "train":
         scores = {head: score.value for head, score in facts.record.heads.items() if score.value is not None}
-        return {head: (scores[head] + gap, scores[head]) for head, gap in gaps.items() if gap is not None and head in scores}, "here", ""
+        return (
+            {head: (scores[head] + gap.value, scores[head]) for head, gap in gaps.items() if gap.value is not None and head in scores},
+            "here",
+            "",
+        )
     scored = [epoch for epoch in facts.record.curves or () if epoch.val.get(MULTIMODAL) is not None]
     if not scored:
         return {}, "", ""
@@ -205,10 +222,13 @@ def _undertrained(facts: Facts) -> Iterator[Finding]:
         )
         yield Finding("undertrained", MULTIMODAL, sentence, proof, longer)
         return
-    told = listing(f"of {name} by {facts.points(own.val)}{facts.unit}" for name, own in rising.items())
+    (first, own), *others = _few(rising)
+    told = [f"that of {first} rose by {facts.points(own.val)}{facts.unit} in validation"]
+    told += [f"that of {name} by {facts.points(own.val)}{facts.unit}" for name, own in others]
+    told += [f"{len(rising) - len(told)} more likewise"] if len(rising) > len(told) else []
     sentence = (
-        f"Not all heads had finished when training ended: over the last quarter of {count} epochs the validation score rose for that"
-        f" {told}; the joint score had nearly come to rest."
+        f"{'A head was' if len(rising) == 1 else 'Some heads were'} still learning when training ended: over the last quarter of {count}"
+        f" epochs {listing(told)}, while the joint score had nearly come to rest."
     )
     yield Finding("undertrained", next(iter(rising)), sentence, proof, f"{longer} If the joint score falls meanwhile, slow what is ahead.")
 
@@ -242,14 +262,12 @@ def _heads_behind(facts: Facts) -> Iterator[Finding]:
     proof: dict[str, Any] = {}
     for name, (head, probe) in behind.items():
         proof |= evidence(f"score of the head of {name}", head) | evidence(f"score of the probe of {name}", probe)
-    told = listing(
-        f"of {name} {facts.score(head.value)} where a linear probe reads {facts.score(probe.value)}" for name, (head, probe) in _few(behind)
-    )
-    told += f", and {len(behind) - _NAMED} more likewise" if len(behind) > _NAMED else ""
+    told = listing(f"{facts.score(head.value)} against {facts.score(probe.value)} from {name}" for name, (head, probe) in _few(behind))
+    told += f"; {len(behind) - _NAMED} more likewise" if len(behind) > _NAMED else ""
     one = len(behind) == 1
     sentence = (
-        f"{'A head reads' if one else 'Heads read'} less than the features hold: that {told}. Utilization rates and δ, which go by heads,"
-        f" make {'this modality' if one else 'these modalities'} look weaker than {'it is' if one else 'they are'}."
+        f"{'A head makes' if one else 'Heads make'} less of the features than a linear probe does: {told}. Utilization rates and δ, which"
+        f" go by heads, make {'this modality' if one else 'these modalities'} look weaker than {'it is' if one else 'they are'}."
     )
     advice = "Train the heads longer, or judge by probes and by what is lost without a modality. Methods that go by heads would be misled."
     yield Finding("head behind", next(iter(behind)), sentence, proof, advice)
@@ -283,10 +301,10 @@ def _calibration(facts: Facts) -> Iterator[Finding]:
     if right is not None:
         proof["share right"] = right
         much = "too sure" if found.confidence > right else "not sure enough"
-        sure = f" The joint model is {much}: {100 * found.confidence:.1f} % sure on average, and right in {100 * right:.1f} %."
+        sure = f" It is {much}: on average {100 * found.confidence:.1f} % sure, and right in {100 * right:.1f} % of its answers."
     sentence = (
-        f"Its probabilities are not to be taken as they are: the expected calibration error is {100 * error.value:.1f}"
-        f" ({100 * error.low:.1f} to {100 * error.high:.1f}) points.{sure} What is predicted does not depend on it."
+        f"The joint model's probabilities should not be taken at face value: the expected calibration error is {100 * error.value:.1f}"
+        f" points ({100 * error.low:.1f} to {100 * error.high:.1f}).{sure} What it predicts does not depend on that."
     )
     advice = "Where probabilities matter, divide the logits by a temperature fitted on the validation split."
     yield Finding("calibration", MULTIMODAL, sentence, proof, advice)

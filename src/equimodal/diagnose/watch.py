@@ -20,7 +20,7 @@ from equimodal.scores import MULTIMODAL
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["Watched", "frame", "look", "outcome", "spark", "title"]
+__all__ = ["Watched", "frame", "look", "on_screen", "outcome", "spark", "title"]
 
 _MISSING = "–"
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -73,6 +73,21 @@ def look(folder: str | PathLike[str]) -> Watched | None:
     except OSError:
         changed = None
     return Watched(folder, read_run(folder), complete, changed)
+
+
+def on_screen(lines: Sequence[str], height: int) -> list[str]:
+    """Return the lines that a screen of a height has room for: without empty ones from the top on as far as needed, then cut at the end.
+
+    >>> on_screen(["a", "", "b", "", "c"], 4), on_screen(["a", "", "b", "c"], 2)
+    (['a', 'b', '', 'c'], ['a', '… 2 more lines: a taller terminal or --once shows them'])
+    """
+    lines, height = list(lines), max(height, 1)
+    while len(lines) > height and "" in lines:
+        lines.remove("")
+    if len(lines) > height:
+        more = len(lines) - height + 1
+        lines[height - 1 :] = [f"… {more} more lines: a taller terminal or --once shows them"]
+    return lines
 
 
 def spark(values: Sequence[float | None], width: int) -> str:

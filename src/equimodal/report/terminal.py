@@ -7,7 +7,7 @@ import textwrap
 import unicodedata
 from collections.abc import Collection, Sequence
 
-__all__ = ["fit", "lay_out", "paragraph", "wrap"]
+__all__ = ["cells_of", "fit", "lay_out", "paragraph", "wrap"]
 
 GAP = 2
 """Cells between two columns."""
@@ -62,11 +62,11 @@ def _layout(names: Sequence[str], body: Sequence[Sequence[str]], width: int, tog
     stacks = [name.split("\n") for name in names]
     height = max(map(len, stacks))
     header = [[""] * (height - len(stack)) + stack for stack in stacks]
-    widths = [max(_cells_of(text) for text in (*lines, *(row[column] for row in body))) for column, lines in enumerate(header)]
+    widths = [max(cells_of(text) for text in (*lines, *(row[column] for row in body))) for column, lines in enumerate(header)]
     parts = _parts(widths, width, together, groups)
     for part in parts:
         # A group's name has room above its columns, where the line has it.
-        lacking = _cells_of(_titled(groups[part[0]])) - _width_of(part, widths) if groups and groups[part[0]] else 0
+        lacking = cells_of(_titled(groups[part[0]])) - _width_of(part, widths) if groups and groups[part[0]] else 0
         if lacking > 0 and _width_of([0, *part], widths) + lacking <= width:
             for place in range(lacking):
                 widths[part[place % len(part)]] += 1
@@ -118,7 +118,7 @@ def _group_line(columns: Sequence[int], widths: Sequence[int], groups: Sequence[
     for name, members in itertools.groupby(columns, lambda column: groups[column]):
         room = _width_of(list(members), widths)
         text = fit(_titled(name), room) if name else ""
-        parts.append(text + ("─" if name else " ") * (room - _cells_of(text)))
+        parts.append(text + ("─" if name else " ") * (room - cells_of(text)))
     return (" " * GAP).join(parts).rstrip()
 
 
@@ -129,12 +129,12 @@ def _titled(group: str) -> str:
 def _line(cells: Sequence[str], columns: Sequence[int], widths: Sequence[int], left: Collection[int]) -> str:
     parts = []
     for column in columns:
-        space = " " * (widths[column] - _cells_of(cells[column]))
+        space = " " * (widths[column] - cells_of(cells[column]))
         parts.append(cells[column] + space if column in left else space + cells[column])
     return (" " * GAP).join(parts).rstrip()
 
 
-def _cells_of(text: str) -> int:
+def cells_of(text: str) -> int:
     """Return the number of character cells that a terminal gives the text: two for wide letters, none for combining marks."""
     return sum(0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
@@ -145,9 +145,9 @@ def fit(text: str, cells: int) -> str:
     >>> fit("joint", 5), fit("jointly", 5)
     ('joint', 'join…')
     """
-    if _cells_of(text) <= cells:
+    if cells_of(text) <= cells:
         return text
-    while _cells_of(text) > cells - 1:
+    while cells_of(text) > cells - 1:
         text = text[:-1]
     return f"{text.rstrip()}…"
 
@@ -168,11 +168,11 @@ def wrap(line: str, width: int) -> str:
     >>> wrap("one two three", 8)
     'one two\nthree'
     """
-    if _cells_of(line) <= width or set(line) == {"─"}:
+    if cells_of(line) <= width or set(line) == {"─"}:
         return line
     words, lines = line.split(" "), [""]
     for word in words:
-        if lines[-1] and _cells_of(f"{lines[-1]} {word}") > width:
+        if lines[-1] and cells_of(f"{lines[-1]} {word}") > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".lstrip() if lines[-1] or word else lines[-1]
     return "\n".join(lines)

@@ -122,7 +122,7 @@ def run_facts(run: str | Path) -> RunFacts:
         raise InputError(
             f"{folder} is a run of fit, whose folder does not say what the model takes: look at the model, load(run, model=my_model)"
         )
-    checkpoint = _checkpoint(folder, config, "best")
+    checkpoint = read_checkpoint(folder, config, "best")
     part = dict(config["dataset"])
     name = part.pop("name")
     try:
@@ -176,11 +176,15 @@ def read_weights(folder: Path, config: Mapping[str, Any], weights: str = "best")
 
     :raises UnusableRun: when there are none, or those of another run.
     """
-    state: dict[str, Tensor] = _checkpoint(folder, config, weights)["model"]
+    state: dict[str, Tensor] = read_checkpoint(folder, config, weights)["model"]
     return state
 
 
-def _checkpoint(folder: Path, config: Mapping[str, Any], weights: str) -> dict[str, Any]:
+def read_checkpoint(folder: Path, config: Mapping[str, Any], weights: str) -> dict[str, Any]:
+    """Return a checkpoint of a run, on the CPU: its weights under ``"model"``, its number of epochs under ``"epoch"``.
+
+    :raises UnusableRun: when there is none, or that of another run.
+    """
     if weights not in _FILES:
         raise InputError(f"weights = {weights!r}: {nearest(str(weights), _FILES)}")
     path = folder / _FILES[weights]

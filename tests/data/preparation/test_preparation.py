@@ -112,6 +112,16 @@ def test_it_does_not_matter_from_how_far_up_the_originals_are_named(cache, origi
     Nested().verify(originals.parent)
 
 
+def test_originals_that_an_early_manifest_names_from_further_up_are_the_same(cache, originals):
+    file = Nested().prepare(originals).folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["sources"] = {f"raw/{name}": facts for name, facts in manifest["sources"].items()}
+    file.write_text(json.dumps(manifest))
+    for folder in (originals, originals.parent):
+        assert not Nested().prepare(folder).made
+        Nested().load(folder)
+
+
 def test_a_set_made_from_other_files_is_not_lost_to_a_mistyped_folder(cache, originals, tmp_path):
     Toy().prepare(originals)
     other = tmp_path / "other"

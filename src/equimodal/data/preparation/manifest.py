@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from equimodal import __version__
@@ -125,7 +125,14 @@ def read_manifest(entry: Path) -> dict[str, Any]:
         held = path.stat().st_size if path.exists() else None
         if held != size:
             raise InputError(f"{path} {'is missing' if held is None else f'has {held} bytes instead of {size}'}: {mend}")
-    return dict(manifest)
+    return {**manifest, "sources": _from_innermost(manifest.get("sources") or {})}
+
+
+def _from_innermost(sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return originals by their names from the innermost folder that holds all: early manifests name them from further up."""
+    names = {name: PurePosixPath(name) for name in sources}
+    folder = os.path.commonpath([path.parent for path in names.values()]) if names else ""
+    return {names[name].relative_to(folder).as_posix(): facts for name, facts in sources.items()}
 
 
 def damaged_outputs(entry: Path, manifest: Mapping[str, Any], workers: int = 2, on_done: Callable[[int], None] | None = None) -> list[str]:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from equimodal.diagnose.page.definitions import KIND_NAMES, KIND_TITLES, definition
+from equimodal.diagnose.page.definitions import KIND_TITLES, definition
 from equimodal.diagnose.page.figures import Figure, Section
-from equimodal.diagnose.page.lines import line_swatch
-from equimodal.diagnose.page.numbers import RATES, AnySize, Axis, Numbers, axis_over
-from equimodal.diagnose.page.palette import colors_of
-from equimodal.diagnose.page.parts import heads_of, recorded, score_panels
-from equimodal.diagnose.page.rows import Mark, Row, legend, panels, row_plot, swatch
-from equimodal.diagnose.page.scores import ends, under
-from equimodal.diagnose.record import Interval
+from equimodal.diagnose.page.numbers import RATES, Numbers
+from equimodal.diagnose.page.pair import GAP, Pair, Values, difference
+from equimodal.diagnose.page.parts import compared_with
+from equimodal.diagnose.page.scores import lost, points_of
+from equimodal.diagnose.quantities import Interval
 from equimodal.errors import InputError
-from equimodal.report.words import metric_name, title_case
+from equimodal.report.words import metric_name
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
-    from equimodal.diagnose.record import Diagnosis, Encoder
+    from equimodal.diagnose.comparison import Comparison
+    from equimodal.diagnose.record import Diagnosis
 
-__all__ = ["check_comparable", "compared", "difference", "pairing"]
+__all__ = ["check_comparable", "compared", "difference", "reading"]
 
-Values = Mapping[str, Interval]
-_MANY = 10
-"""Figures with more rows than this are folded."""
-_SPLITS: tuple[Literal["val", "train"], ...] = ("val", "train")
+_ENCODERS = {
+    "encoders": {"feature_norm": "Feature norm", "effective_rank": "Effective rank"},
+    "gradients": {"gradient_norm": "Gradient norm", "relative_gradient": "Gradient / weights", "update_size": "Update of an epoch"},
+}
 
 
 def check_comparable(first: Diagnosis, second: Diagnosis) -> None:
@@ -47,34 +45,29 @@ def check_comparable(first: Diagnosis, second: Diagnosis) -> None:
         )
 
 
-def difference(first: Interval | None, second: Interval | None) -> Interval:
-    """Return the second number minus the first with an interval for two independent samples (Zou & Donner, 2008).
+def reading(first: Diagnosis, second: Diagnosis, paired: Comparison | str) -> tuple[str, ...]:
+    """Return how the differences are to be read.
 
-    The distances of each end from its value are added as squares. Without one of the intervals there is none of the difference.
-
-    >>> [round(number, 3) for number in difference(Interval(0.5, 0.46, 0.54), Interval(0.6, 0.57, 0.63))]
-    [0.1, 0.05, 0.15]
-    >>> difference(Interval(0.5), Interval(0.75, 0.7, 0.8))
-    Interval(value=0.25, low=None, high=None)
+    :param paired: the comparison, or why there is none.
     """
-    if first is None or second is None or first.value is None or second.value is None:
-        return Interval(None)
-    apart = second.value - first.value
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return Interval.of(apart)
-    below = math.hypot(second.value - second.low, first.high - first.value)
-    above = math.hypot(second.high - second.value, first.value - first.low)
-    return Interval.of(apart, apart - below, apart + above)
+    if not isinstance(paired, str):
+        left_out = "; ".join(f"{quantity.replace('_', ' ')}: {why}" for quantity, why in paired.skipped.items())
+        return definition(
+            "paired", first, samples=f"{paired.samples:,}", left_out=f"Without a difference are {left_out}." if left_out else ""
+        )
+    why = f" There is no paired difference: {paired}." if paired else ""
+    return definition("comparison", first, pairing=_pairing(first, second) + why)
 
 
-def pairing(first: Diagnosis, second: Diagnosis) -> str:
+def _pairing(first: Diagnosis, second: Diagnosis) -> str:
     """Return what the differences' intervals take for granted, for these two."""
     same = (first.split, first.samples, first.incomplete, first.chance) == (second.split, second.samples, second.incomplete, second.chance)
-    if same and first.split:
+    same = same and (first.digest == second.digest or not (first.digest and second.digest))
+    if same and (first.split or first.digest):
+        known = "the same ones" if first.digest and second.digest else "by all that is known the same ones"
         return (
-            f"Both models were diagnosed on the {first.split} split with {first.samples:,} samples, by all that is known the same ones."
-            " Models mostly fail on the same samples, so that the difference is known better than this interval says; a paired one needs"
-            " what each model says of each sample, which a diagnosis does not keep."
+            f"Both models were diagnosed on the {first.split or 'given'} split with {first.samples:,} samples, {known}."
+            " Models mostly fail on the same samples, so that the difference is known better than this interval says."
         )
     if same:
         return "Whether both models were diagnosed on the same samples is not known; if so, the intervals are wider than they need be."
@@ -84,74 +77,121 @@ def pairing(first: Diagnosis, second: Diagnosis) -> str:
     )
 
 
-def compared(first: Diagnosis, second: Diagnosis) -> list[Section]:
+def compared(first: Diagnosis, second: Diagnosis, paired: Comparison | None = None) -> list[Section]:
     """Return the sections of a page on two models.
 
+    :param paired: their comparison, which has the differences; without one they are put together from the intervals of both.
     :raises InputError: as :func:`check_comparable`.
     """
     check_comparable(first, second)
-    numbers, shares = Numbers.of(first.metric), Numbers("share")
+    numbers, shares = Numbers.fitting(first, second), Numbers("share")
     names = list(dict.fromkeys([*first.modalities, *second.modalities]))
     heads = [MULTIMODAL, *names]
-    pair = _Pair(first, second, names)
+    pair = Pair(first, second, names, paired)
+    points = points_of(numbers)
+    same = "Samples of which both heads predict the same class (%)"
+    rates = (_utilization(first), _utilization(second))
+    shapley, interactions = (_shapley(first), _shapley(second)), (_interactions(first), _interactions(second))
+    missing, noise = ((_points(first, kind), _points(second, kind)) for kind in ("missing", "noise"))
     plan: list[tuple[str, str, list[Figure | None]]] = [
         (
             "scores",
             "Heads and probes",
             [
-                pair.figure("heads", "Heads", lambda one: one.heads, numbers, numbers.name, order=heads),
-                pair.figure("heads", "Linear probes", lambda one: one.probes, numbers, numbers.name, order=heads),
-                pair.figure("utilization", "Utilization", _utilization, RATES, "Conditional utilization rate and gap", zero=True),
+                pair.figure("heads", "Heads", (first.heads, second.heads), numbers, numbers.name, order=heads),
+                pair.figure("probes", "Linear probes", (first.probes, second.probes), numbers, numbers.name, order=heads, notes="heads"),
+                pair.figure("utilization", "Utilization", rates, RATES, "Conditional utilization rate and gap", zero=True),
             ],
         ),
-        ("ablations", "What is lost without each modality", [pair.kinds("ablations", "", _losses, numbers, f"Lost {numbers.lower}")]),
+        (
+            "ablations",
+            "What is lost without each modality",
+            [pair.kinds("ablations", "", (_losses(first), _losses(second)), numbers, lost(numbers))],
+        ),
         (
             "shapley",
             "How the score is shared out",
             [
-                pair.kinds("shapley", "Shapley values", _shapley, numbers, f"Points of {numbers.lower}"),
-                pair.kinds("interactions", "Interactions", _interactions, numbers, f"Points of {numbers.lower}"),
+                pair.kinds("shapley", "Shapley values", shapley, numbers, points),
+                _largest_share(pair, shares),
+                pair.kinds("interactions", "Interactions", interactions, numbers, points),
             ],
         ),
-        ("valuation", "What the samples need", [pair.figure("valuation", "", lambda one: one.valuation, shares, "Samples (%)", zero=True)]),
-        ("encoders", "Encoders", [pair.encoders()]),
-        ("calibration", "Calibration", [pair.figure("calibration", "", _errors, shares, "Expected calibration error (%)", zero=True)]),
+        (
+            "valuation",
+            "What the samples need",
+            [pair.figure("valuation", "", (first.valuation, second.valuation), shares, "Samples (%)", zero=True)],
+        ),
+        ("encoders", "Encoders", [_encoders(pair, "", "encoders"), _encoders(pair, "Gradients and updates", "gradients")]),
+        (
+            "calibration",
+            "Calibration",
+            [pair.figure("calibration", "", (_errors(first), _errors(second)), shares, "Expected calibration error (%)", zero=True)],
+        ),
         (
             "agreement",
             "Agreement between heads",
-            [pair.figure("agreement", "", lambda one: one.agreement, shares, "Samples of which both heads predict the same class (%)")],
+            [
+                pair.figure("agreement", "The same class", (first.agreement, second.agreement), shares, same),
+                pair.figure("kappa", "Beyond chance", (first.kappa, second.kappa), RATES, "Cohen’s κ", notes="agreement", zero=True),
+            ],
         ),
         (
             "robustness",
             "Robustness",
             [
-                pair.figure("missing", "A modality is missing", lambda one: _points(one, "missing"), numbers, numbers.name),
-                pair.figure("noise", "Noise on a modality", lambda one: _points(one, "noise"), numbers, numbers.name),
+                pair.figure("missing", "A modality is missing", missing, numbers, numbers.name, label=lambda part: _said(part, "missing")),
+                pair.figure("noise", "Noise on a modality", noise, numbers, numbers.name, label=lambda part: _said(part, "noise")),
             ],
         ),
-        (
-            "curves",
-            "Learning curves",
-            [
-                pair.curves(),
-                pair.figure("generalisation", "Generalisation gap", _gaps, numbers, f"Training minus other {numbers.lower}", zero=True),
-            ],
-        ),
+        ("curves", "Learning curves", [pair.curves(), _generalisation(pair, numbers)]),
     ]
     return [Section(name, title, kept) for name, title, figures in plan if (kept := [one for one in figures if one is not None])]
 
 
+def _largest_share(pair: Pair, numbers: Numbers) -> Figure | None:
+    """Return the share of the modality with the largest Shapley value, which only a comparison has."""
+    if pair.paired is None:
+        return None
+    both = pair.paired.values.get("largest share", {})
+    values = {kind: one for kind, (one, _) in both.items()}, {kind: other for kind, (_, other) in both.items()}
+    unit = "Part of what all modalities give (%)"
+    label = dict(KIND_TITLES)
+    return pair.figure(
+        "largest share", "The largest share", values, numbers, unit, notes="shapley", zero=True, label=lambda kind: label.get(kind, kind)
+    )
+
+
+def _encoders(pair: Pair, title: str, key: str) -> Figure | None:
+    fields = _ENCODERS[key]
+    return pair.panels(title, {field: (name, lambda one, field=field: _fact(one, field)) for field, name in fields.items()}, key)  # type: ignore[misc]
+
+
+def _fact(one: Diagnosis, field: str) -> Values:
+    found = {name: getattr(encoder, field) for name, encoder in one.encoders.items()}
+    return {name: value if isinstance(value, Interval) else Interval.of(value) for name, value in found.items() if value is not None}
+
+
+def _generalisation(pair: Pair, numbers: Numbers) -> Figure | None:
+    """Return the gaps: to these samples where the train split was given, else to the validation split, as the runs recorded them."""
+    kept = [{name: gap for name, gap in (one.generalisation or {}).items() if gap.value is not None} for one in pair.both]
+    others = {compared_with(one) for one, gaps in zip(pair.both, kept, strict=True) if gaps}
+    other = others.pop() if len(others) == 1 else "other"
+    unit = f"Training minus {other} {numbers.lower}"
+    return pair.figure("generalisation", "Generalisation gap", (kept[0], kept[1]), numbers, unit, zero=True)
+
+
 def _points(one: Diagnosis, kind: str) -> Values:
-    said = "{modality}, {share:.0%} lack it" if kind == "missing" else "{modality}, noise {share:g}"
-    return {
-        said.format(modality=point.modality, share=point.share): point.score
-        for point in one.robustness
-        if point.kind == kind and point.share > 0
-    }
+    return {f"{point.modality}/{point.share:g}": point.score for point in one.robustness if point.kind == kind and point.share > 0}
+
+
+def _said(part: str, kind: str) -> str:
+    modality, _, share = part.rpartition("/")
+    return f"{modality}, {float(share):.0%} lack it" if kind == "missing" else f"{modality}, noise {share}"
 
 
 def _utilization(one: Diagnosis) -> Values:
-    return one.utilization if one.gap is None else {**one.utilization, "gap δ": one.gap}
+    return one.utilization if one.gap is None else {**one.utilization, GAP: one.gap}
 
 
 def _losses(one: Diagnosis) -> Mapping[str, Values]:
@@ -168,118 +208,3 @@ def _interactions(one: Diagnosis) -> Mapping[str, Values]:
 
 def _errors(one: Diagnosis) -> Values:
     return {head: own.expected_error for head, own in one.calibration.items()}
-
-
-def _gaps(one: Diagnosis) -> Values:
-    return {name: Interval.of(value) for name, value in (one.generalisation or {}).items() if value is not None}
-
-
-class _Pair:
-    """Draws both models' numbers: a full circle for A, an empty diamond for B."""
-
-    def __init__(self, first: Diagnosis, second: Diagnosis, names: list[str]) -> None:
-        self.both = (first, second)
-        self.colors = colors_of(names)
-        self.legend = legend([(swatch("cs", "dot"), "A"), (swatch("cs", "ring"), "B")])
-
-    def plot(
-        self,
-        first: Values,
-        second: Values,
-        numbers: Numbers,
-        name: str,
-        *,
-        order: list[str],
-        zero: bool,
-        unit: str = "",
-        axis: Axis | None = None,
-    ) -> str:
-        rows = []
-        for label in order:
-            one, other = first.get(label), second.get(label)
-            apart = difference(one, other)
-            said = [numbers.interval(one), numbers.interval(other), numbers.interval(apart, signed=True)]
-            color = self._color(label)
-            nothing = Interval(None)
-            marks = (
-                Mark(one or nothing, color, "dot", f"A {said[0]}"),
-                Mark(other or nothing, color, "ring", f"B {said[1]}"),
-                Mark(apart, color, "none", f"B − A {said[2]}", strong=_clear(apart)),
-            )
-            rows.append(Row(label, marks, f"{label}; A {said[0]}; B {said[1]}; B minus A {said[2]}"))
-        axis = axis or axis_over([*ends(first.values()), *ends(second.values())], numbers, zero=zero)
-        return row_plot(rows, axis, name, unit=unit)
-
-    def _color(self, label: str) -> str:
-        """Return the colour of a row that is a modality's own, such as ``"audio alone"``."""
-        own = [name for name in self.colors if label == name or label.startswith((f"{name} alone", f"{name}, "))]
-        return self.colors[max(own, key=len)] if own else "cs"
-
-    def notes(self, key: str) -> tuple[str, ...]:
-        return definition(key, self.both[0])
-
-    def figure(
-        self,
-        key: str,
-        title: str,
-        values_of: Callable[[Diagnosis], Values],
-        numbers: Numbers,
-        unit: str,
-        *,
-        order: list[str] | None = None,
-        zero: bool = False,
-    ) -> Figure | None:
-        first, second = map(values_of, self.both)
-        names = [name for name in (order or list(dict.fromkeys([*first, *second]))) if name in first or name in second]
-        if not names:
-            return None
-        plot = self.plot(first, second, numbers, f"{title or unit} of A and B", order=names, zero=zero, unit=unit)
-        return Figure(title, "", self.legend + plot, self.notes(key), folded=len(names) > _MANY or key in ("missing", "noise"))
-
-    def kinds(
-        self, key: str, title: str, values_of: Callable[[Diagnosis], Mapping[str, Values]], numbers: Numbers, unit: str
-    ) -> Figure | None:
-        first, second = map(values_of, self.both)
-        axis = axis_over(ends(value for kinds in (first, second) for own in kinds.values() for value in own.values()), numbers, zero=True)
-        parts = []
-        for kind in dict.fromkeys([*first, *second]):
-            one, other = first.get(kind, {}), second.get(kind, {})
-            order = list(dict.fromkeys([*one, *other]))
-            if order:
-                name = f"{title or unit} of A and B, {KIND_NAMES.get(kind, kind)}"
-                parts.append((KIND_TITLES.get(kind, kind), self.plot(one, other, numbers, name, order=order, zero=True, axis=axis)))
-        return Figure(title, "", self.legend + panels(parts) + under(unit), self.notes(key)) if parts else None
-
-    def encoders(self) -> Figure | None:
-        parts = []
-        for title, field in (("Feature norm", "feature_norm"), ("Effective rank", "effective_rank"), ("Gradient norm", "gradient_norm")):
-            one, other = ({name: found for name, own in each.encoders.items() if (found := _fact(own, field))} for each in self.both)
-            order = list(dict.fromkeys([*one, *other]))
-            if order:
-                plot = self.plot(one, other, AnySize(), f"{title} of A and B", order=order, zero=True)
-                parts.append((title, plot))
-        return Figure("", "", self.legend + panels(parts), self.notes("encoders")) if parts else None
-
-    def curves(self) -> Figure | None:
-        """Return the scores of both runs over their epochs, all on one scale."""
-        numbers = Numbers.of(self.both[0].metric)
-        y = axis_over([value for one in self.both for value in recorded(one)], numbers)
-        parts = [
-            (f"{letter}: {title_case(title)}", plot)
-            for split in _SPLITS
-            for letter, one in zip("AB", self.both, strict=True)
-            for title, plot in score_panels(one, y, split)
-        ]
-        names = dict.fromkeys(name for one in self.both for name in heads_of(one))
-        heading = legend([(line_swatch(self.colors.get(name, "cs")), name) for name in names])
-        return Figure("", "", heading + panels(parts, columns=2), self.notes("curves")) if parts else None
-
-
-def _clear(apart: Interval) -> bool:
-    """Tell whether an interval lies on one side of zero."""
-    return apart.low is not None and apart.high is not None and (apart.low > 0 or apart.high < 0)
-
-
-def _fact(encoder: Encoder, field: str) -> Interval | None:
-    value = getattr(encoder, field)
-    return value if value is None or isinstance(value, Interval) else Interval.of(value)

@@ -58,22 +58,34 @@ _DEFINITIONS: dict[str, tuple[str, ...]] = {
     ),
     "encoders": (
         "Feature norm: mean Euclidean length of the features. Effective rank: exponential of the entropy of the normalised singular values"
-        " of the centred features (Roy and Vetterli, 2007), between 1 and the feature size: how many directions are in use. Gradient: norm"
-        " of the gradient of the joint loss over the encoder’s parameters; relative to the norm of the parameters it is how far a step of"
-        " plain SGD at a learning rate of 1 would move them.",
-        "Encoders differ in size and scale: a small norm is no fault by itself, as the layers behind can make up for it. Gradients at the"
-        " end of a training are small for all.",
+        " of the centred features (Roy and Vetterli, 2007), between 1 and the feature size: how many directions are in use. Parameters:"
+        " counted, and therefore without an interval.",
+        "Encoders differ in size and scale: a small norm is no fault by itself, as the layers behind can make up for it. Few samples make a"
+        " rank too small: its interval is of the rank that many more would show, and can lie above it. With fewer than four samples per"
+        " value of a feature it is no more than a guess.",
+    ),
+    "gradients": (
+        "Gradient norm: that of the joint loss’s mean gradient over the encoder’s trainable parameters, at the present weights. Divided by"
+        " the norm of these parameters it is how far a step of plain SGD at a learning rate of 1 would move them. Update: how far an epoch"
+        " moved them, relative to their norm: the way from the run’s best epoch to its last, divided by the epochs between. It is about"
+        " weights, not samples, and has no interval.",
+        "Few samples make a gradient too long: its interval is of the gradient that many more would have, and can lie below it. Gradients"
+        " at the end of a training are small for all, and the optimizer decides what becomes of them: Adam moves parameters of small"
+        " gradients as far as others. Steps that go to and fro moved the weights further than an update tells.",
     ),
     "calibration": (
         "Predictions are sorted into equally wide bins by the probability of the predicted class. On the diagonal a head is as often right"
         " as it is sure; below it, it is too sure. The expected calibration error is the mean distance to the diagonal, weighted by the"
         " number of samples. Dots grow with that number.",
-        "The error of few samples is too large even for a perfect head, for distances count absolutely. Compare heads on the same samples.",
+        "The error of few samples is too large even for a perfect head, for distances count absolutely: the interval is of the error that"
+        " many more would show. Compare heads on the same samples.",
     ),
     "agreement": (
-        "The share of samples of which two heads predict the same class, right or wrong.",
-        "Heads that are both nearly always right agree nearly always: compare with the product of their scores, which independent mistakes"
-        " would about give.",
+        "The share of samples of which two heads predict the same class, right or wrong. Cohen’s κ sets it beside the agreement of two"
+        " heads that predict each class as often, but know nothing of each other: 0 is no more than theirs, 1 is agreement about every"
+        " sample.",
+        "Heads that are both nearly always right agree nearly always, and κ does not take that out: it corrects for the frequency of the"
+        " classes, not for what both know. That two heads agree does not say that they see the same.",
     ),
     "missing": (
         "The joint model’s score where a share of the samples, drawn at random, lacks the modality. The same samples lack it for every"
@@ -92,13 +104,19 @@ _DEFINITIONS: dict[str, tuple[str, ...]] = {
         "Scores of one run wander; another seed would give other curves.",
     ),
     "generalisation": (
-        "The score on the train split minus that on the other one; large where a head learned its training samples by heart.",
+        "The score on the train split minus that on the other one; large where a head learned its training samples by heart. {gap}",
         "The train split must be the one that the model was trained on, without its augmentation.",
     ),
     "disagreements": (
         "A pair of heads disagrees about a sample as much as the less sure of them is sure, where they predict different classes. Pairs"
         " take turns with the sample they disagree about most.",
         "These samples were picked for their disagreement: they are no picture of the data as a whole. Wrong labels gather here as well.",
+    ),
+    "paired": (
+        "Each number of both models with its own interval, and their difference B − A, in bold where its interval excludes zero. Both were"
+        " scored on the same {samples} samples and the same bootstrap samples of them, and subtracted draw by draw: what both find easy or"
+        " hard drops out. Go by this interval, not by whether the two others overlap.",
+        "It tells what other samples of the same kind would show of these two trained models, and nothing of other trainings. {left_out}",
     ),
     "comparison": (
         "Each number of both models with its own interval, and their difference. Its interval is put together from the two (Zou and Donner,"
@@ -132,6 +150,9 @@ def definition(key: str, diagnosis: Diagnosis, **more: str) -> tuple[str, ...]:
         else f"{drawn.orders or 'Some'} orders were drawn at random instead of all.",
         "valued": _valued(diagnosis),
         "pairing": "",
+        "gap": "Its interval is over the samples of both splits."
+        if diagnosis.mean_of == "train"
+        else "Both scores are those that the run recorded at its best epoch; they have no interval.",
         **more,
     }
     return tuple(part.format(**words).strip() for part in _DEFINITIONS[key])
@@ -148,8 +169,8 @@ def intervals(diagnosis: Diagnosis) -> str:
     if not diagnosis.resamples:
         return "No intervals were made."
     return (
-        f"Intervals hold {100 * diagnosis.level:g} % and come from {diagnosis.resamples:,} bootstrap samples of the diagnosed samples, the"
-        " same for all quantities. They say how far other samples would have moved a number, not how far another training would have."
+        f"Intervals hold {100 * diagnosis.level:g} % and come from {diagnosis.resamples:,} bootstrap samples, the same for all quantities"
+        " of the diagnosed samples. They say how far other samples would have moved a number, not how far another training would have."
     )
 
 

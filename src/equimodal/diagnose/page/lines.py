@@ -12,7 +12,7 @@ from equimodal.diagnose.page.rows import ticks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from equimodal.diagnose.record import Bin, Interval
+    from equimodal.diagnose.quantities import Bin, Interval
 
 __all__ = ["MARKERS", "Series", "line_plot", "line_swatch", "reliability_plot", "table"]
 
@@ -111,7 +111,7 @@ def reliability_plot(bins: Sequence[Bin], color: str, x: Axis, y: Axis, *, name:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], name: str) -> str:
     """Return numbers as a table that scrolls sideways where it must."""
-    top = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
+    top = "".join(f'<th scope="col">{text(cell)}</th>' if cell else "<td></td>" for cell in head)
     body = "\n".join(
         f'<tr><th scope="row">{text(first)}</th>{"".join(f"<td>{text(cell)}</td>" for cell in rest)}</tr>' for first, *rest in rows
     )

@@ -3,26 +3,78 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
+from equimodal.diagnose.digits import digits_of
 from equimodal.report.words import METRIC_NAMES, clean, metric_name, title_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from equimodal.diagnose.record import Interval
+    from equimodal.diagnose.quantities import Interval
+    from equimodal.diagnose.record import Diagnosis
 
-__all__ = ["DASH", "RATES", "AnySize", "Axis", "Numbers", "axis_over", "plain", "text", "whole"]
+__all__ = [
+    "DASH",
+    "RATES",
+    "AnySize",
+    "Axis",
+    "Numbers",
+    "aligned",
+    "axis_over",
+    "breakable",
+    "plain",
+    "text",
+    "together",
+    "whole",
+]
 
 DASH = "–"
+_TOGETHER = re.compile(r"(?<=\d) (?=%)|(?<=[τμδκ]) (?==)|(?<=[τμδκ] =) (?=[\d−])")
+"""Spaces within what is not to be broken."""
+_NUMBER = re.compile(r"[+−]?\d[\d,]*(?:\.\d+)?")
 _NO_SHARES = ("r2",)
 
 
 def text(value: object) -> str:
     """Return a name or sentence as it can stand in HTML."""
     return escape(clean(str(value)))
+
+
+def breakable(name: str) -> str:
+    """Return a name as it can stand in HTML, with places in which a long one may be broken.
+
+    >>> breakable("left_wrist")
+    'left_<wbr>wrist'
+    """
+    return re.sub(r"(?<=[_/.-])(?=\w)", "<wbr>", text(name))
+
+
+def together(sentence: str) -> str:
+    """Return a sentence whose numbers are not broken from their units and signs."""
+    return _TOGETHER.sub("\N{NO-BREAK SPACE}", sentence)
+
+
+def aligned(written: Sequence[str]) -> list[str]:
+    """Return numbers with spaces as wide as a digit before the shorter ones, so that those of one form stand below one another.
+
+    >>> [one.replace("\N{FIGURE SPACE}", "_") for one in aligned(["8.0 [5.0, 11.0]", "12.5 [9.0, 15.0]", "none"])]
+    ['_8.0 [5.0, 11.0]', '12.5 [9.0, 15.0]', 'none']
+    """
+    widest: dict[str, list[int]] = {}
+    for one in written:
+        lengths = [len(number) for number in _NUMBER.findall(one)]
+        known = widest.setdefault(_NUMBER.sub("#", one), lengths)
+        known[:] = map(max, known, lengths)
+
+    def padded(one: str) -> str:
+        lengths = iter(widest[_NUMBER.sub("#", one)])
+        return _NUMBER.sub(lambda found: found[0].rjust(next(lengths), "\N{FIGURE SPACE}"), one)
+
+    return [padded(one) for one in written]
 
 
 def whole(number: int) -> str:
@@ -65,6 +117,12 @@ class Numbers:
         """Return how numbers of this metric are written; those of an unknown one as they are."""
         return cls(metric) if metric in METRIC_NAMES and metric not in _NO_SHARES else cls(metric, 1.0, "", 3)
 
+    @classmethod
+    def fitting(cls, *diagnoses: Diagnosis) -> Numbers:
+        """Return how the scores of one diagnosis, or of several with one metric, are written; large ones have fewer digits."""
+        numbers = cls.of(diagnoses[0].metric)
+        return numbers if numbers.unit else replace(numbers, digits=digits_of(*diagnoses))
+
     @property
     def name(self) -> str:
         """The metric's name with its unit, as an axis has it."""
@@ -85,7 +143,7 @@ class Numbers:
         if value is None:
             return DASH
         number = round(self.factor * value, self.digits) + 0.0
-        return f"{number:{'+' if signed and number > 0 else ''}.{self.digits}f}".replace("-", "−")
+        return f"{number:{'+' if signed and number > 0 else ''},.{self.digits}f}".replace("-", "−")
 
     def interval(self, interval: Interval | None, *, signed: bool = False) -> str:
         """Return a score with its interval behind it.
@@ -149,6 +207,12 @@ def axis_over(values: Iterable[float | None], numbers: Numbers, *, zero: bool = 
     >>> [name for _, name in axis_over([8.2], Numbers(factor=1.0), zero=True, most=4).ticks]
     ['0', '2.5', '5.0', '7.5', '10.0']
 
+    Where values lie on both sides of zero, ends are no further away than they: that one is 0.3 below must not take a third of the page.
+
+    >>> axis = axis_over([-0.003, 0.55], Numbers(), zero=True)
+    >>> axis.low, axis.ticks[0]
+    (-0.008, (0.0, '0'))
+
     :param zero: whether zero is to be on it.
     :param most: about how many spaces between ticks there may be.
     """
@@ -164,10 +228,16 @@ def axis_over(values: Iterable[float | None], numbers: Numbers, *, zero: bool = 
     step = _round_step((high - low) / most)
     first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
     digits = next(digits for digits in range(16) if abs(round(step, digits) - step) < 1e-9 * step or digits == 15)
+    ends = [first * step, last * step]
+    if zero and first < 0 < last:
+        if low > ends[0] + step / 2:
+            first, ends[0] = first + 1, low - 0.05 * step
+        if high < ends[1] - step / 2:
+            last, ends[1] = last - 1, high + 0.05 * step
     ticks = [(number * step, f"{number * step:,.{digits}f}".replace("-", "−") if number else "0") for number in range(first, last + 1)]
     return Axis(
-        first * step / numbers.factor,
-        last * step / numbers.factor,
+        round(ends[0] / numbers.factor, 12),
+        round(ends[1] / numbers.factor, 12),
         tuple((round(value / numbers.factor, 12), name) for value, name in ticks),
     )
 

@@ -1,4 +1,4 @@
-"""Sections on samples and encoders: valuation, encoders, calibration, robustness, learning curves, generalisation."""
+"""Sections on samples and on training: valuation, calibration, robustness, learning curves, generalisation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Literal
 from equimodal.diagnose.page.definitions import definition, valuation_meaning
 from equimodal.diagnose.page.figures import Figure
 from equimodal.diagnose.page.lines import Series, line_plot, line_swatch, reliability_plot, table
-from equimodal.diagnose.page.numbers import RATES, AnySize, Axis, Numbers, axis_over, plain, text, whole
+from equimodal.diagnose.page.numbers import RATES, AnySize, Axis, Numbers, axis_over, plain, text
 from equimodal.diagnose.page.palette import colors_of
 from equimodal.diagnose.page.rows import legend, panels
 from equimodal.diagnose.page.scores import bars, ends
 from equimodal.diagnose.page.stacked import stacked
-from equimodal.diagnose.record import Diagnosis, Encoder, Epoch, Interval
+from equimodal.diagnose.quantities import Epoch, Interval
 from equimodal.report.words import SPLIT_NAMES, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["calibration", "curves", "encoders", "generalisation", "heads_of", "recorded", "robustness", "score_panels", "valuation"]
+    from equimodal.diagnose.record import Diagnosis
 
+__all__ = ["calibration", "compared_with", "curves", "generalisation", "heads_of", "recorded", "robustness", "score_panels", "valuation"]
+
+_MANY = 5
+"""Reliability diagrams of more heads are folded."""
 _SHARES = Axis(0.0, 1.0, tuple((part / 4, f"{25 * part}") for part in range(5)))
 
 
@@ -31,41 +35,6 @@ def valuation(diagnosis: Diagnosis) -> Figure | None:
         return None
     said = {name: valuation_meaning(name) for name in diagnosis.valuation}
     return Figure("", "", stacked(diagnosis.valuation, said, diagnosis.modalities), definition("valuation", diagnosis))
-
-
-def encoders(diagnosis: Diagnosis) -> Figure | None:
-    """Return the facts on encoders, a panel each."""
-    if not diagnosis.encoders:
-        return None
-    colors, numbers = colors_of(diagnosis.modalities), AnySize()
-    parts = []
-    for title, value_of in _FACTS:
-        known = {name: value for name, one in diagnosis.encoders.items() if (value := value_of(one)) is not None}
-        if not known:
-            continue
-        written = {}
-        for name in known:
-            one = diagnosis.encoders[name]
-            if title == "Parameters":
-                written[name] = whole(one.parameters) + ("" if one.trainable == one.parameters else f", {whole(one.trainable)} trainable")
-            elif title == "Effective rank" and one.feature_size is not None:
-                written[name] = f"{numbers.score(one.effective_rank)} of {one.feature_size}"
-        axis = axis_over(ends(known.values()), numbers, zero=True, most=3)
-        parts.append((title, bars(known, axis, numbers, title, colors=colors, written=written, signed=False)))
-    return Figure("", "", panels(parts), definition("encoders", diagnosis)) if parts else None
-
-
-def _number(value: float | None) -> Interval | None:
-    return None if value is None else Interval.of(value)
-
-
-_FACTS: tuple[tuple[str, Callable[[Encoder], Interval | None]], ...] = (
-    ("Feature norm", lambda encoder: encoder.feature_norm),
-    ("Effective rank", lambda encoder: _number(encoder.effective_rank)),
-    ("Parameters", lambda encoder: _number(encoder.parameters)),
-    ("Gradient norm", lambda encoder: _number(encoder.gradient_norm)),
-    ("Gradient, relative", lambda encoder: _number(encoder.update_size)),
-)
 
 
 def calibration(diagnosis: Diagnosis) -> Figure | None:
@@ -89,15 +58,19 @@ def calibration(diagnosis: Diagnosis) -> Figure | None:
         parts.append((head, f'<p class="figure-note">expected error {text(error)}</p>{drawn}'))
         rows.append((head, numbers.interval(one.expected_error), numbers.score(one.confidence)))
     numbers_table = table(("head", "expected error (%)", "mean confidence (%)"), rows, "Calibration of the heads")
-    return Figure("", "", panels(parts), definition("calibration", diagnosis), numbers_table)
+    folded = len(parts) > _MANY
+    return Figure(f"{len(parts)} heads" if folded else "", "", panels(parts), definition("calibration", diagnosis), numbers_table, folded)
 
 
 def robustness(diagnosis: Diagnosis) -> Figure | None:
     """Return scores against the share of samples that lack a modality, and against noise."""
     if not diagnosis.robustness:
         return None
-    titles = {"missing": ("missing", "share of samples that lack the modality"), "noise": ("with noise", "noise level of the modality")}
-    numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    titles = {
+        "missing": ("a modality missing", "share of samples that lack the modality"),
+        "noise": ("noise on a modality", "noise level of the modality"),
+    }
+    numbers, colors = Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
     y = axis_over(ends(point.score for point in diagnosis.robustness), numbers)
     parts, tables = [], []
     notes: list[str] = []
@@ -110,7 +83,7 @@ def robustness(diagnosis: Diagnosis) -> Figure | None:
         names = list(dict.fromkeys(point.modality for point in points))
         series = [Series(name, colors.get(name, "cs"), tuple(by_place.get((name, place)) for place in places)) for name in names]
         x = axis_over([0.0, *places], Numbers("share", 1.0, ""), most=5)
-        name = f"{numbers.name}, a modality {title}"
+        name = f"{numbers.name} with {title}"
         parts.append((name, line_plot(series, places, x, y, numbers, name=name, unit=unit)))
         rows = [(f"{place:g}", *(numbers.interval(one.points[at]) for one in series)) for at, place in enumerate(places)]
         tables.append(table((unit, *names), rows, name))
@@ -125,7 +98,7 @@ def curves(diagnosis: Diagnosis) -> Figure | None:
     epochs = diagnosis.curves
     if not epochs:
         return None
-    numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    numbers, colors = Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
     heads = heads_of(diagnosis)
     y = axis_over(recorded(diagnosis), numbers)
     parts = [*score_panels(diagnosis, y, "val"), *score_panels(diagnosis, y, "train")]
@@ -165,7 +138,7 @@ def score_panels(diagnosis: Diagnosis, y: Axis, split: Literal["train", "val"]) 
 
     :param y: the vertical scale.
     """
-    epochs, numbers, colors = diagnosis.curves or (), Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    epochs, numbers, colors = diagnosis.curves or (), Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
     by_epoch = [epoch.train if split == "train" else epoch.val for epoch in epochs]
     names = [name for name in heads_of(diagnosis) if any(scores.get(name) is not None for scores in by_epoch)]
     series = [Series(name, colors.get(name, "cs"), tuple(Interval.of(scores.get(name)) for scores in by_epoch)) for name in names]
@@ -181,17 +154,25 @@ def _over_epochs(epochs: Sequence[Epoch], series: Sequence[Series], y: Axis, num
 def _epochs(places: Sequence[float]) -> Axis:
     axis = axis_over(places, Numbers("epoch", 1.0, ""), most=5)
     first, last = min(places), max(places)
-    ticks = tuple((value, f"{value:g}") for value, _ in axis.ticks if first <= value <= last and value == round(value))
-    return replace(axis, low=first, high=max(last, first + 1), ticks=ticks or ((first, f"{first:g}"),))
+    apart = 0.12 * (last - first)
+    between = [value for value, _ in axis.ticks if first + apart <= value <= last - apart and value == round(value)]
+    shown = dict.fromkeys([first, *between, last])
+    return replace(axis, low=first, high=max(last, first + 1), ticks=tuple((value, f"{value:g}") for value in shown))
+
+
+def compared_with(diagnosis: Diagnosis) -> str:
+    """Return the split with whose scores those of the train split are compared: without a train split, that of the run's records."""
+    split = diagnosis.split if diagnosis.mean_of == "train" else "val"
+    return SPLIT_NAMES.get(split, split or "other")
 
 
 def generalisation(diagnosis: Diagnosis) -> Figure | None:
     """Return how far training scores are above the others."""
-    known = {name: Interval.of(value) for name, value in (diagnosis.generalisation or {}).items() if value is not None}
+    known = {name: gap for name, gap in (diagnosis.generalisation or {}).items() if gap.value is not None}
     if not known:
         return None
-    numbers = Numbers.of(diagnosis.metric)
+    numbers = Numbers.fitting(diagnosis)
     axis = axis_over(ends(known.values()), numbers, zero=True)
-    unit = f"Training minus {SPLIT_NAMES.get(diagnosis.split, diagnosis.split or 'other')} {numbers.lower}"
+    unit = f"Training minus {compared_with(diagnosis)} {numbers.lower}"
     plot = bars(known, axis, numbers, "Generalisation gap of the heads", colors=colors_of(diagnosis.modalities), unit=unit)
     return Figure("Generalisation gap", "", plot, definition("generalisation", diagnosis))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from equimodal.diagnose.page.numbers import Axis, text
+from equimodal.diagnose.page.numbers import Axis, aligned, breakable, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from equimodal.diagnose.record import Interval
+    from equimodal.diagnose.quantities import Interval
 
 __all__ = ["SHAPES", "Mark", "Row", "legend", "panels", "row_plot", "swatch", "ticks"]
 
 LINE = 24
 """Height in pixels of one mark with its number."""
+_LETTER, _BETWEEN, _NARROWEST = 7, 10, 180
+"""Widths in pixels of a digit, of the space between two numbers, and of a scale on a small telephone."""
+_LONG = 20
+"""Beside longer numbers a telephone has no room for the plot."""
 Shape = Literal["dot", "ring", "bar", "open bar", "none"]
 SHAPES = {
     "dot": '<circle r="5.5" fill="currentColor"/>',
@@ -68,22 +72,26 @@ def row_plot(rows: Sequence[Row], axis: Axis, name: str, *, unit: str = "", line
     if line is not None:
         place = axis.place(line[0])
         grid += f'<line class="chance" x1="{place}%" x2="{place}%" y1="0" y2="100%"/>'
-    drawn = "\n".join(_row(row, axis, grid, first=number == 0) for number, row in enumerate(rows))
+    long = max((len(mark.number) for row in rows for mark in row.marks), default=0) > _LONG
+    written = iter(aligned([mark.number for row in rows for mark in row.marks]))
+    drawn = "\n".join(_row(row, [next(written) for _ in row.marks], axis, grid, first=not number) for number, row in enumerate(rows))
     chance = "" if line is None else f'<span class="chance-name">{text(line[1])}</span>'
     return (
-        f'<div class="rows" data-plot><div role="list" aria-label="{text(name)}">\n{drawn}\n</div>\n'
+        f'<div class="rows{" long" if long else ""}" data-plot><div role="list" aria-label="{text(name)}">\n{drawn}\n</div>\n'
         f'<svg class="scale" aria-hidden="true">{ticks(axis)}</svg>'
         f'<p class="unit"><span>{text(unit)}</span>{chance}</p></div>'
     )
 
 
-def _row(row: Row, axis: Axis, grid: str, *, first: bool) -> str:
+def _row(row: Row, written: Sequence[str], axis: Axis, grid: str, *, first: bool) -> str:
     height = LINE * sum(mark.shape != "none" for mark in row.marks)
     marks = "".join(_mark(mark, axis, LINE * (number + 0.5)) for number, mark in enumerate(row.marks))
-    numbers = "".join(f"<span{' class=strong' if mark.strong else ''}>{text(mark.number)}</span>" for mark in row.marks)
+    numbers = "".join(
+        f"<span{' class=strong' if mark.strong else ''}>{text(number)}</span>" for mark, number in zip(row.marks, written, strict=True)
+    )
     return (
         f'<div class="row" role="listitem" tabindex="{0 if first else -1}" data-mark aria-label="{text(row.said)}">'
-        f'<span class="label">{text(row.label)}</span>'
+        f'<span class="label">{breakable(row.label)}</span>'
         f'<svg class="track" style="height:{height}px" aria-hidden="true">{grid}{marks}</svg>'
         f'<span class="number">{numbers}</span></div>'
     )
@@ -113,16 +121,15 @@ def _mark(mark: Mark, axis: Axis, y: float) -> str:
 
 
 def ticks(axis: Axis) -> str:
-    """Return the numbers of a horizontal scale; on a telephone every second one has to do."""
+    """Return the numbers of a horizontal scale; on a telephone every second one of many has to do."""
     drawn = []
-    last = len(axis.ticks) - 1
-    zero = next((number for number, (value, _) in enumerate(axis.ticks) if value == 0), None)
+    zero = next((number for number, (value, _) in enumerate(axis.ticks) if value == 0), 0)
+    crowded = sum(_LETTER * len(name) + _BETWEEN for _, name in axis.ticks) > _NARROWEST
     for number, (value, name) in enumerate(axis.ticks):
         place = axis.place(value)
-        # Long numbers would stick out of the page at its edges.
-        anchor = "middle" if len(name) < 4 or 2 < place < 98 else "start" if place <= 2 else "end"
-        even = number % 2 == (zero or 0) % 2
-        kept = even if zero or last % 2 == 0 else number == last or (even and number < last - 1)
+        # Long numbers would stick out of the page at its edges, and signs into the scale before.
+        anchor = "start" if place <= 2 and len(name) > 1 else "end" if place >= 98 and len(name) > 3 else "middle"
+        kept = not crowded or number % 2 == zero % 2
         drawn.append(f'<text class="{"tick" if kept else "spare"}" x="{place}%" y="14" text-anchor="{anchor}">{text(name)}</text>')
     return "".join(drawn)
 
@@ -142,7 +149,7 @@ def legend(entries: Sequence[tuple[str, str]]) -> str:
 
     :param entries: samples of marks, as markup, and their names.
     """
-    return '<p class="legend">' + "".join(f"<span>{sample}{text(name)}</span>" for sample, name in entries) + "</p>"
+    return '<p class="legend">' + "".join(f"<span>{sample}<span>{breakable(name)}</span></span>" for sample, name in entries) + "</p>"
 
 
 def panels(parts: Sequence[tuple[str, str]], *, columns: int = 3) -> str:
@@ -151,5 +158,5 @@ def panels(parts: Sequence[tuple[str, str]], *, columns: int = 3) -> str:
     :param parts: the title of each, and its markup.
     :param columns: at most so many side by side.
     """
-    drawn = "".join(f'<div class="panel"><p class="panel-name">{text(title)}</p>{plot}</div>' for title, plot in parts)
+    drawn = "".join(f'<div class="panel"><p class="panel-name">{breakable(title)}</p>{plot}</div>' for title, plot in parts)
     return f'<div class="panels" style="--count: {min(len(parts), columns)}">{drawn}</div>'

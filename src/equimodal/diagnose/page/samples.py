@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equimodal.data.batch import map_tensors
 from equimodal.data.drawable import drawn
-from equimodal.diagnose.page.numbers import text
+from equimodal.diagnose.page.numbers import breakable, text
 from equimodal.diagnose.page.palette import colors_of
 from equimodal.diagnose.page.sound import Sound, sound_source
 from equimodal.errors import InputError, first_line
@@ -18,7 +18,8 @@ from equimodal.report.sketch import curves, image_source
 
 if TYPE_CHECKING:
     from equimodal.data.base import Dataset
-    from equimodal.diagnose.record import Diagnosis, Sample
+    from equimodal.diagnose.quantities import Sample
+    from equimodal.diagnose.record import Diagnosis
 
 __all__ = ["Drawable", "Sound", "cards", "class_name", "samples_of"]
 
@@ -103,9 +104,10 @@ def _card(diagnosis: Diagnosis, sample: Sample, samples: Drawable | None) -> str
     for head, predicted in sample.predicted.items():
         right = predicted == sample.target
         sure = 100 * sample.confidence.get(head, 0.0)
+        said = text(class_name(diagnosis, predicted))
         rows.append(
-            f'<tr class="{"right" if right else "wrong"}"><th scope="row">{text(head)}</th><td>{text(class_name(diagnosis, predicted))}'
-            f' <span role="img" aria-label="{"right" if right else "wrong"}">{"✓" if right else "✗"}</span></td>'
+            f'<tr class="{"right" if right else "wrong"}"><th scope="row">{breakable(head)}</th><td>{said}'
+            f'&nbsp;<span role="img" aria-label="{"right" if right else "wrong"}">{"✓" if right else "✗"}</span></td>'
             f'<td><span class="sure {colors.get(head, "cs")}"><i style="width:{sure:.0f}%"></i></span>{sure:.0f} %</td></tr>'
         )
     return (
@@ -121,17 +123,21 @@ def _drawings(modalities: Sequence[str], samples: Drawable, sample: Sample, targ
     except (LookupError, InputError) as error:
         return f'<p class="lacking">not shown: {text(first_line(error))}</p>'
     names = [*(name for name in modalities if name in values), *(name for name in values if name not in modalities)]
-    return "".join(_drawing(name, values[name], f"{name} of sample {sample.index}, {target}") for name in names)
+    drawings = "".join(_drawing(name, values[name], f"{name} of sample {sample.index}, {target}") for name in names)
+    return f'<div class="drawings">{drawings}</div>'
 
 
 def _drawing(modality: str, value: Any, said: str) -> str:
+    wide = True
     if isinstance(value, Sound):
         source, seconds = sound_source(value)
         body = f'<audio controls preload="metadata" src="{source}" aria-label="{text(said)}, {seconds:.1f} seconds"></audio>'
         body += _drawn(_wave(value), said)
     else:
-        body = _drawn(value if isinstance(value, Mapping) and "kind" in value else drawn(value, modality), said)
-    return f'<figure class="drawing"><figcaption>{text(modality)}</figcaption>{body}</figure>'
+        drawing = value if isinstance(value, Mapping) and "kind" in value else drawn(value, modality)
+        wide = drawing["kind"] in ("text", "curves") or drawing.get("stretched", False)
+        body = _drawn(drawing, said)
+    return f'<figure class="drawing{" wide" if wide else ""}"><figcaption>{breakable(modality)}</figcaption>{body}</figure>'
 
 
 def _drawn(drawing: Mapping[str, Any], said: str) -> str:

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 from equimodal.diagnose.page.definitions import KIND_NAMES, KIND_TITLES, definition
 from equimodal.diagnose.page.figures import Figure
-from equimodal.diagnose.page.numbers import RATES, Axis, Numbers, axis_over, text
+from equimodal.diagnose.page.numbers import RATES, Axis, Numbers, axis_over, text, together
 from equimodal.diagnose.page.palette import colors_of
 from equimodal.diagnose.page.rows import Mark, Row, legend, panels, row_plot, swatch
-from equimodal.report.words import listing, title_case
+from equimodal.report.words import listing, metric_name, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from equimodal.diagnose.record import Diagnosis, Interval
+    from equimodal.diagnose.quantities import Interval, Shapley
+    from equimodal.diagnose.record import Diagnosis
 
-__all__ = ["ablations", "agreement", "bars", "ends", "heads", "interactions", "shapley", "under", "utilization"]
+__all__ = ["ablations", "agreement", "bars", "ends", "heads", "interactions", "lost", "points_of", "shapley", "under", "utilization"]
 
+_PLACES = {"zero": "zeros", "mean": "the mean", "permutation": "that of other samples", "absent": "nothing"}
 _MANY = 6
 """So many rows of pairs are shown at once, more are folded."""
 
@@ -59,7 +61,7 @@ def bars(
 
 def heads(diagnosis: Diagnosis) -> Figure | None:
     """Return scores of heads and probes; None without a single one."""
-    numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    numbers, colors = Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
     names = [name for name in (MULTIMODAL, *diagnosis.modalities) if name in diagnosis.heads or name in diagnosis.probes]
     if not names:
         return None
@@ -88,19 +90,23 @@ def _heads_lead(diagnosis: Diagnosis, numbers: Numbers) -> str:
         best = max(own, key=lambda name: own[name])
         apart = numbers.factor * (joint.value - own[best])
         than = f"{abs(apart):.{numbers.digits}f} {'points ' if numbers.unit else ''}{'above' if apart >= 0 else 'below'}"
-        said.append(f"The joint model reaches {numbers.score(joint.value)}, {than} the best head by itself, {best}’s.")
-    elif joint is not None:
-        said.append(f"The joint model reaches {numbers.score(joint.value)}; it has no heads of single modalities.")
-    gaps = {
-        name: value.value - own[name]
-        for name, value in diagnosis.probes.items()
-        if name in own and value.value is not None and value.value - own[name] > 0.02
-    }
-    if gaps:
-        said.append(
-            f"More can be read from the features of {listing(gaps)} than {'its head does' if len(gaps) == 1 else 'their heads do'}."
-        )
-    return " ".join(said)
+        said.append(f"The joint model reaches {_with_unit(joint, numbers)}, {than} the best head by itself, that of {best}.")
+    elif joint is not None and joint.value is not None:
+        said.append(f"The joint model reaches {_with_unit(joint, numbers)}; it has no heads of single modalities.")
+    behind = [name for name in own if _above(diagnosis.probes.get(name), diagnosis.heads[name])]
+    if behind:
+        heads = "its head does" if len(behind) == 1 else "their heads do"
+        said.append(f"Linear probes make more of the features of {listing(behind)} than {heads}.")
+    return together(" ".join(said))
+
+
+def _with_unit(score: Interval, numbers: Numbers) -> str:
+    return f"{numbers.score(score.value)} {numbers.unit}".rstrip()
+
+
+def _above(probe: Interval | None, head: Interval) -> bool:
+    """Tell whether the interval of a probe begins above the end of its head's."""
+    return probe is not None and probe.low is not None and head.high is not None and probe.low > head.high
 
 
 def utilization(diagnosis: Diagnosis) -> Figure | None:
@@ -118,7 +124,7 @@ def ablations(diagnosis: Diagnosis) -> Figure | None:
     """Return what is lost without each modality, one panel for each way to leave it out."""
     if not diagnosis.ablations:
         return None
-    numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
+    numbers, colors = Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
     losses = {kind: {name: one.loss for name, one in of_kind.items()} for kind, of_kind in diagnosis.ablations.items()}
     axis = axis_over(ends(loss for of_kind in losses.values() for loss in of_kind.values()), numbers, zero=True, most=5)
     parts = []
@@ -126,7 +132,7 @@ def ablations(diagnosis: Diagnosis) -> Figure | None:
         said = {name: f"score without it {numbers.interval(diagnosis.ablations[kind][name].score)}" for name in of_kind}
         what = f"Loss without each modality, {KIND_NAMES.get(kind, kind)}"
         parts.append((KIND_TITLES.get(kind, kind), bars(of_kind, axis, numbers, what, colors=colors, said=said)))
-    plot = panels(parts) + under(f"Lost {numbers.lower}")
+    plot = panels(parts) + under(lost(numbers))
     return Figure("", _ablations_lead(losses, numbers), plot, definition("ablations", diagnosis))
 
 
@@ -142,35 +148,49 @@ def _ablations_lead(losses: Mapping[str, Mapping[str, Interval]], numbers: Numbe
     if not first:
         return ""
     if len(set(first)) > 1:
-        said = [f"{name} with {KIND_NAMES.get(kind, kind)}" for kind, name in zip(losses, first, strict=False)]
-        return f"Which modality is missed most depends on how it is left out: {listing(said)}."
+        by_name = {name: [_PLACES.get(kind, kind) for kind, own in zip(losses, first, strict=False) if own == name] for name in first}
+        said = "; ".join(f"{name} with {' or '.join(places)} in its place" for name, places in by_name.items())
+        return f"Which modality is missed most depends on how it is left out: {said}."
     values = [of_kind[first[0]].value for of_kind in losses.values() if first[0] in of_kind]
     known_values = [value for value in values if value is not None]
     low, high = numbers.score(min(known_values)), numbers.score(max(known_values))
     span = low if low == high else f"{low} to {high}"
     every = "" if len(losses) == 1 else ", however it is left out"
-    return f"{title_case(first[0])} is missed most{every}: without it the joint model loses {span}{' points' if numbers.unit else ''}."
+    return f"{title_case(first[0])} is missed most{every}: without it, the joint model loses {span}{' points' if numbers.unit else ''}."
 
 
 def shapley(diagnosis: Diagnosis) -> Figure | None:
     """Return the Shapley values, one panel for each way to leave modalities out."""
     if not diagnosis.shapley:
         return None
-    numbers, colors = Numbers.of(diagnosis.metric), colors_of(diagnosis.modalities)
-    axis = axis_over(ends(value for one in diagnosis.shapley.values() for value in one.values.values()), numbers, zero=True, most=5)
+    numbers, colors = Numbers.fitting(diagnosis), colors_of(diagnosis.modalities)
+    every = {kind: one.with_drawing(diagnosis.level) for kind, one in diagnosis.shapley.items()}
+    axis = axis_over(ends(value for one in every.values() for value in one.values.values()), numbers, zero=True, most=5)
     parts = []
-    for kind, one in diagnosis.shapley.items():
+    for kind, one in every.items():
         errors = one.errors or {}
-        said = {name: f"drawing orders leaves ± {numbers.score(error)}" for name, error in errors.items()}
+        said = {name: f"the drawing of orders leaves ±{numbers.score(error)}" for name, error in errors.items()}
+        written = {
+            name: f"{numbers.interval(one.values[name], signed=True)} ±{numbers.score(error)}"
+            for name, error in errors.items()
+            if name in one.values
+        }
         what = f"Shapley values, {KIND_NAMES.get(kind, kind)}"
-        parts.append((KIND_TITLES.get(kind, kind), bars(one.values, axis, numbers, what, colors=colors, said=said)))
-    sums = [
-        f"{KIND_TITLES.get(kind, kind).lower()} {numbers.score(one.full.value)} − {numbers.score(one.empty.value)} ="
-        f" {numbers.score(None if one.full.value is None or one.empty.value is None else one.full.value - one.empty.value)}"
-        for kind, one in diagnosis.shapley.items()
-    ]
+        parts.append((KIND_TITLES.get(kind, kind), bars(one.values, axis, numbers, what, colors=colors, said=said, written=written)))
+    sums = [f"{KIND_TITLES.get(kind, kind).lower()} {_sum(one, numbers)}" for kind, one in diagnosis.shapley.items()]
     lead = f"The values add up to the whole score minus that with everything ablated ({'; '.join(sums)})."
-    return Figure("Shapley values", lead, panels(parts) + under(_points(numbers)), definition("shapley", diagnosis))
+    drawn = next((one for one in diagnosis.shapley.values() if one.errors), None)
+    if drawn is not None:
+        lead += f" {drawn.orders or 'Some'} orders were drawn: behind ± is the standard error that this leaves, and intervals hold it too."
+    return Figure("Shapley values", lead, panels(parts) + under(points_of(numbers)), definition("shapley", diagnosis))
+
+
+def _sum(one: Shapley, numbers: Numbers) -> str:
+    """Return a score minus that with everything ablated as a sum that is not broken."""
+    full, empty = one.full.value, one.empty.value
+    apart = None if full is None or empty is None else full - empty
+    less = numbers.score(empty) if empty is None or empty >= 0 else f"({numbers.score(empty)})"
+    return f"{numbers.score(full)} − {less} = {numbers.score(apart)}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def interactions(diagnosis: Diagnosis) -> Figure | None:
@@ -178,7 +198,7 @@ def interactions(diagnosis: Diagnosis) -> Figure | None:
     found = {kind: one.interactions for kind, one in diagnosis.shapley.items() if one.interactions}
     if not found:
         return None
-    numbers = Numbers.of(diagnosis.metric)
+    numbers = Numbers.fitting(diagnosis)
     axis = axis_over(ends(value for of_kind in found.values() for value in of_kind.values()), numbers, zero=True, most=5)
     parts = [
         (
@@ -189,27 +209,40 @@ def interactions(diagnosis: Diagnosis) -> Figure | None:
     ]
     pairs = max(map(len, found.values()))
     return Figure(
-        "Interactions",
+        f"Interactions of {pairs} pairs" if pairs > _MANY else "Interactions",
         "Above zero two modalities are worth more together than one by one; below zero they say the same.",
-        panels(parts) + under(_points(numbers)),
+        panels(parts) + under(points_of(numbers)),
         definition("interactions", diagnosis),
         folded=pairs > _MANY,
     )
 
 
 def agreement(diagnosis: Diagnosis) -> Figure | None:
-    """Return how often heads predict the same class."""
-    if not diagnosis.agreement:
+    """Return how often heads predict the same class, and how far that is beyond chance."""
+    if not diagnosis.agreement and not diagnosis.kappa:
         return None
-    numbers = Numbers("agreement")
-    axis = Axis(0.0, 1.0, tuple((part / 5, f"{20 * part}") for part in range(6)))
-    unit = "Samples of which both predict the same class (%)"
-    plot = bars(diagnosis.agreement, axis, numbers, "Agreement between heads", colors={}, unit=unit, signed=False)
-    return Figure("", "", plot, definition("agreement", diagnosis), folded=len(diagnosis.agreement) > 2 * _MANY)
+    shares, axis = Numbers("agreement"), Axis(0.0, 1.0, tuple((part / 5, f"{20 * part}") for part in range(6)))
+    parts = []
+    if diagnosis.agreement:
+        what = "Samples of which both predict the same class (%)"
+        parts.append((what, bars(diagnosis.agreement, axis, shares, what, colors={}, signed=False)))
+    if diagnosis.kappa:
+        scale = axis_over([*ends(diagnosis.kappa.values()), 1.0], RATES, zero=True, most=5)
+        what = "Beyond chance: Cohen’s κ"
+        parts.append((what, bars(diagnosis.kappa, scale, RATES, what, colors={}, signed=False)))
+    pairs = max(len(diagnosis.agreement), len(diagnosis.kappa))
+    folded = pairs > 2 * _MANY
+    return Figure(f"{pairs} pairs" if folded else "", "", panels(parts), definition("agreement", diagnosis), folded=folded)
 
 
-def _points(numbers: Numbers) -> str:
-    return f"Points of {numbers.lower}"
+def points_of(numbers: Numbers) -> str:
+    """Return what differences of scores are counted in, as it stands under a scale."""
+    return f"Points of {metric_name(numbers.metric)}" if numbers.unit else numbers.name
+
+
+def lost(numbers: Numbers) -> str:
+    """Return what a loss is counted in, as it stands under a scale."""
+    return f"{points_of(numbers)} lost"
 
 
 def under(said: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from equimodal.diagnose.page.numbers import Numbers, text
+from equimodal.diagnose.page.numbers import Numbers, aligned, breakable, text
 from equimodal.diagnose.page.palette import colors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from equimodal.diagnose.record import Interval
+    from equimodal.diagnose.quantities import Interval
 
 __all__ = ["PATTERNS", "stacked"]
 
@@ -62,15 +62,14 @@ def stacked(shares: Mapping[str, Interval], meanings: Mapping[str, str], modalit
         )
         start += width
     rows = []
-    for name, share in shares.items():
+    for name, written in zip(shares, aligned([numbers.interval(share) for share in shares.values()]), strict=True):
         color, fill = _look(name, colors)
         sample = (
             f'<svg class="swatch {color}" style="width:24px;height:16px" aria-hidden="true">'
             f'<rect x="1" y="1" width="22" height="14" fill="{fill}" stroke="var(--strong-rule)"/></svg>'
         )
         rows.append(
-            f'<tr><th scope="row">{sample}{text(name)}<small>{text(meanings.get(name, ""))}</small></th>'
-            f"<td>{text(numbers.interval(share))}</td></tr>"
+            f'<tr><th scope="row">{sample}{breakable(name)}<small>{text(meanings.get(name, ""))}</small></th><td>{text(written)}</td></tr>'
         )
     return (
         f'<div data-plot><svg class="stack" role="group" aria-label="Shares of samples by what they need">{"".join(drawn)}</svg>'
