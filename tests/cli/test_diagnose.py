@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cli.tiny import Tiny
+from equimodal.cli import main
 from equimodal.data import TensorSet
 from equimodal.data.base import Splits
 from equimodal.diagnose import read_diagnosis
@@ -53,6 +54,8 @@ def test_json_alone(finished, run_command):
 def test_the_test_split_only_by_wish(finished, run_command):
     shown = run_command("diagnose", finished[0], "--split", "test", "--resamples", 10)
     assert shown.startswith("note: the test split is read because you ask for it")
+    both = run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--split", "test", "--resamples", 10)
+    assert both.count("note: the test split") == 1
 
 
 def test_on_the_train_split_probes_are_cross_fitted(finished, run_command):
@@ -62,7 +65,8 @@ def test_on_the_train_split_probes_are_cross_fitted(finished, run_command):
 
 def test_gradients_and_robustness_on_request(finished, run_command):
     plain = run_command("diagnose", finished[0], "--resamples", 10)
-    assert "not asked for" in plain
+    assert "not asked for: gradients=True, or --gradients" in " ".join(plain.split())
+    assert "robustness=True, or --robustness" in " ".join(plain.split())
     shown = run_command("diagnose", finished[0], "--resamples", 10, "--gradients", "--robustness")
     assert "What training does to an encoder" in shown
     assert "Joint score with noise" in shown
@@ -117,6 +121,15 @@ def test_with_a_stored_diagnosis_nothing_is_paired_and_one_line_says_why(finishe
     both = json.loads(run_command("diagnose", finished[0], "--compare", diagnosed[0] / "diagnosis.json", "--resamples", 50, "--json"))
     assert (both["a"]["resamples"], both["b"]["resamples"]) == (50, 200)
     assert "comparison" not in both
+
+
+def test_two_models_are_compared_once(finished, run_command, monkeypatch, tmp_path):
+    from equimodal.diagnose import comparison
+
+    made, compare = [], comparison.compare
+    monkeypatch.setattr(comparison, "compare", lambda *pair: made.append(pair) or compare(*pair))
+    run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--out", tmp_path, "--resamples", 10)
+    assert len(made) == 1
 
 
 def test_json_of_two_models_has_their_comparison(finished, run_command):
@@ -235,5 +248,45 @@ def test_without_what_draws_the_page_the_numbers_are_written(finished, run_comma
     assert "no page: jinja2 is needed here" in " ".join(shown.split())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["diagnosis.csv", "diagnosis.json"]
     shown = run_command("diagnose", finished[0], "--compare", finished[0], "--out", tmp_path / "both", "--resamples", 10)
-    assert "comparison.json and comparison.csv into" in " ".join(shown.split())
-    assert len(list((tmp_path / "both").iterdir())) == 4
+    assert "diagnosis-compared.csv, comparison.json, comparison.csv into" in " ".join(shown.split())
+    names = [f"{name}.{ending}" for name in ("comparison", "diagnosis", "diagnosis-compared") for ending in ("csv", "json")]
+    assert {path.name for path in (tmp_path / "both").iterdir()} == set(names)
+    (tmp_path / "both" / "diagnosis.html").write_text("of an earlier one")
+    run_command("diagnose", finished[0], "--out", tmp_path / "both", "--resamples", 10)
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["diagnosis.csv", "diagnosis.json"]
+
+
+def test_nothing_of_an_earlier_comparison_stays_beside_a_new_diagnosis(finished, run_command, tmp_path):
+    run_command("diagnose", finished[0], "--compare", finished[0] / "last.pt", "--out", tmp_path, "--resamples", 10)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert len(list(tmp_path.iterdir())) == 8
+    run_command("diagnose", finished[0], "--out", tmp_path, "--resamples", 10)
+    names = ["diagnosis.csv", "diagnosis.html", "diagnosis.json", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_place_that_nothing_can_be_written_to_is_refused_before_the_work(finished, refused, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("equimodal.diagnose.opening.open_run", lambda *_, **__: pytest.fail("the work had begun"))
+    assert "cannot be made" in refused("diagnose", finished[0], "--out", tmp_path / "file")
+    assert "cannot be made" in refused("diagnose", finished[0], "--out", tmp_path / "file" / "within")
+
+
+def test_what_fails_leaves_no_empty_folder_and_an_older_one_as_it_was(refused, tmp_path):
+    refused("diagnose", tmp_path / "nowhere", "--out", tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    refused("diagnose", tmp_path / "nowhere", "--out", tmp_path / "old")
+    assert (tmp_path / "old").is_dir()
+
+
+@pytest.mark.parametrize("command", ["diagnose", "evaluate"])
+def test_interrupted_it_says_that_nothing_was_written(finished, monkeypatch, tmp_path, command, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("equimodal.diagnose.opening.open_run", interrupted)
+    out = ["--out", str(tmp_path / "out")] if command == "diagnose" else []
+    assert main([command, str(finished[0]), *out]) == 130
+    assert capsys.readouterr().err == "equimodal: interrupted; nothing was written\n"
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from cli.screens import Terminal as Screen
 from equimodal.cli import main
+from equimodal.diagnose.beside import Beside
 from train.examples import network, run
 
 
@@ -36,6 +38,32 @@ def test_once_measures_the_last_checkpoint(finished, run_command):
     for quantity in ("lost without", "mean", "zero", "perm.", "Shapley", "probe", "rank", "norm", "verdict: ", "calibration error"):
         assert quantity in shown, quantity
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_once_ends_where_checkpoints_come_quicker_than_measurements(finished, run_command, monkeypatch, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
+    (folder / "complete").unlink()
+    asked, ask, ended = [], Beside._ask, threading.Event()
+
+    def counted(beside):
+        asked.append(beside._checkpoint())
+        assert len(asked) == 1
+        ask(beside)
+
+    def train():
+        while not ended.wait(0.005):
+            os.utime(folder / "last.pt")
+
+    monkeypatch.setattr(Beside, "_ask", counted)
+    training = threading.Thread(target=train)
+    training.start()
+    try:
+        shown = run_command("watch", folder, "--once", "--samples", 10)
+    finally:
+        ended.set()
+        training.join()
+    assert "measured at epoch 3" in shown
+    assert len(asked) == 1
 
 
 @pytest.mark.slow

@@ -119,6 +119,72 @@ def test_it_has_a_low_priority_beside_a_training_and_goes_when_told(trained, tmp
     assert not Path(f"/proc/{number}").exists()
 
 
+ODD_ANSWERS = """\
+import sys
+for _ in sys.stdin:
+    sys.stdout.buffer.write(b"a library greets you \\xff\\n\\n[1]\\n")
+    sys.stdout.buffer.write(LINE)
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"measured": \n', b'{"measured": 1}\n', b'{"other": {}}\n', b'{"reason": \xff}\n'], ids=["half", "type", "other", "bytes"]
+)
+def test_a_line_that_is_no_answer_does_not_end_it(trained, tmp_path, beside, monkeypatch, line):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setattr("equimodal.diagnose.beside._PROGRAM", ODD_ANSWERS.replace("LINE", repr(line)))
+    measuring = beside(folder)
+    until_settled(measuring)
+    assert measuring.reason == "the process that measures gave an answer that cannot be read"
+    assert not measuring.final
+    os.utime(folder / "last.pt")  # as if there were a new one, which the same process is asked for
+    number = measuring._process.pid
+    until_settled(measuring)
+    assert measuring._process.pid == number
+    assert measuring._process.poll() is None
+
+
+def test_lines_before_an_answer_are_left_out(trained, beside, monkeypatch):
+    answer = b'{"reason": "the loss is NaN", "final": true}\n'
+    monkeypatch.setattr("equimodal.diagnose.beside._PROGRAM", ODD_ANSWERS.replace("LINE", repr(answer)))
+    measuring = beside(trained)
+    until_settled(measuring)
+    assert (measuring.reason, measuring.final) == ("the loss is NaN", True)
+
+
+def test_what_another_version_measured_is_told(trained, beside, monkeypatch):
+    answer = b'{"measured": {"epoch": 1}}\n'
+    monkeypatch.setattr("equimodal.diagnose.beside._PROGRAM", ODD_ANSWERS.replace("LINE", repr(answer)))
+    measuring = beside(trained)
+    until_settled(measuring)
+    assert measuring.reason.startswith("what was measured cannot be read: ")
+
+
+def test_a_process_that_closes_its_output_and_lives_is_ended(trained, beside, monkeypatch):
+    monkeypatch.setattr("equimodal.diagnose.beside._PROGRAM", "import os, sys; os.close(1); sys.stdin.read()")
+    monkeypatch.setattr("equimodal.diagnose.beside._GRACE", 0.3)
+    measuring = beside(trained)
+    until_settled(measuring)
+    assert (measuring.reason, measuring.final) == ("the process that measures closed its output", True)
+    assert measuring._process.wait(60) != 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_the_process_started_does_not_hold_up_the_end(trained, beside, monkeypatch):
+    # A worker of a loader may live on and hold the pipe open.
+    program = "import os, sys, time\nif os.fork() == 0: time.sleep(4)\nelse: sys.stdin.read()"
+    monkeypatch.setattr("equimodal.diagnose.beside._PROGRAM", program)
+    monkeypatch.setattr("equimodal.diagnose.beside._GRACE", 0.3)
+    measuring = beside(trained)
+    measuring.look()
+    time.sleep(0.5)
+    started = time.monotonic()
+    measuring.stop()
+    assert time.monotonic() - started < 3
+    measuring._reader.join(60)
+
+
 class Clock:
     now = 0.0
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import math
+import struct
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -158,7 +161,7 @@ def test_a_model_differs_from_itself_by_exactly_nothing(data, models, diagnoses)
     for other in (diagnoses[0], again):
         found = compare(diagnoses[0], other)
         assert {tuple(interval) for own in found.differences.values() for interval in own.values()} == {(0.0, 0.0, 0.0)}
-        assert "none excludes 0" in found.sentences[1]
+        assert found.sentences[1] == "No difference is other than 0, in any draw."
         assert "cannot be told" in found.sentences[0]
         assert "−0" not in found.sentences[0]
 
@@ -247,6 +250,17 @@ def test_the_digest_sees_targets_numbers_and_their_kind():
     assert same not in {samples_digest(*other) for other in others}
 
 
+def test_the_digest_is_that_of_all_bytes_however_they_lie():
+    targets, numbers = torch.arange(30_000).reshape(10_000, 3) % 7, torch.arange(10_000)
+    content = b"".join(
+        f"{tuple(tensor.shape)}{tensor.dtype}".encode() + struct.pack(f"={tensor.numel()}q", *tensor.flatten().tolist())
+        for tensor in (targets, numbers)
+    )
+    assert samples_digest(targets, numbers) == hashlib.sha256(content).hexdigest()[:16]
+    assert samples_digest(targets.T.contiguous().T, numbers) == samples_digest(targets, numbers)
+    assert samples_digest(targets[:0], numbers[:0]) == samples_digest(targets[:0].clone(), numbers[:0])
+
+
 def test_what_means_something_else_for_each_is_left_out(data, models, diagnoses):
     trained = diagnose(models[1], data, train=data.subset(torch.arange(100)), resamples=RESAMPLES)
     found = compare(diagnoses[0], trained)
@@ -292,3 +306,85 @@ def test_every_interval_of_a_fresh_diagnosis_remembers_its_draws(diagnoses):
 
 def test_a_diagnosis_that_was_changed_keeps_its_draws(diagnoses):
     assert compare(dataclasses.replace(diagnoses[0], title="renamed"), diagnoses[1]).first == "renamed"
+
+
+def test_printed_it_is_its_sentences_and_a_table(comparison):
+    shown = str(comparison)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[:2] == [f"A  {comparison.first}", f"B  {comparison.second}"]
+    assert all(sentence in " ".join(shown.split()) for sentence in comparison.sentences)
+    one, other = (value.value for value in comparison.values["heads"]["multimodal"])
+    row = next(line.split() for line in lines if line.startswith("multimodal"))
+    assert row[1:3] == [f"{100 * one:.1f}", f"{100 * other:.1f}"]
+    assert "save(folder) writes them and all others." in " ".join(shown.split())
+
+
+def test_other_train_splits_are_noticed(data, models):
+    asked = {"resamples": RESAMPLES, "gradients": True, "robustness": True}
+    first, same, second = (
+        diagnose(model, data, train=data.subset(rows), **asked)
+        for model, rows in ((models[0], torch.arange(100)), (models[1], torch.arange(100)), (models[1], torch.arange(50, 150)))
+    )
+    assert (first.mean_of, second.mean_of) == ("train", "train")
+    assert compare(first, same).skipped == {}
+    assert read_again(first).train_digest == first.train_digest == same.train_digest != second.train_digest
+    found = compare(first, second)
+    on_train = ("ablations/mean", "shapley/mean", "interactions/mean", "largest share/mean", "valuation", "missing")
+    on_train += ("probes", "generalisation", "gradient_norm", "relative_gradient")
+    assert found.skipped == dict.fromkeys(on_train, "the models were given different train splits")
+    parts = {f"{quantity}/{part}" for quantity, own in found.differences.items() for part in own}
+    assert not [part for part in parts if part.startswith(on_train)]
+    assert {"heads/audio", "ablations/zero/audio", "shapley/zero/image", "noise/audio/0.5", "feature_norm/audio"} <= parts
+
+
+def read_again(diagnosis):
+    return type(diagnosis).from_json(diagnosis.to_json())
+
+
+def test_gradients_over_other_samples_are_not_compared(data, models, diagnoses):
+    trained = diagnose(models[1], data, train=data.subset(torch.arange(100)), resamples=RESAMPLES, gradients=True)
+    assert compare(diagnoses[0], trained).skipped["gradient_norm"] == "the train split was given for one model only"
+
+
+def test_parts_that_only_one_model_has_are_named(diagnoses):
+    without = dataclasses.replace(
+        diagnoses[1],
+        heads={name: head for name, head in diagnoses[1].heads.items() if name != "image"},
+        calibration={name: one for name, one in diagnoses[1].calibration.items() if name != "image"},
+        ablations={kind: own for kind, own in diagnoses[1].ablations.items() if kind != "permutation"},
+    )
+    for pair, has in (((diagnoses[0], without), "first"), ((without, diagnoses[0]), "second")):
+        parts = ("heads/image", "ablations/permutation", "calibration/image")
+        assert compare(*pair).skipped == dict.fromkeys(parts, f"only the {has} model has it")
+
+
+def test_intervals_of_sampled_shapley_values_hold_the_drawing_of_orders(diagnoses, comparison):
+    def sampled(diagnosis, errors):
+        shapley = dict(diagnosis.shapley)
+        shapley["mean"] = dataclasses.replace(shapley["mean"], exact=False, orders=64, errors=errors)
+        return dataclasses.replace(diagnosis, shapley=shapley)
+
+    errors = {"audio": 0.03, "image": 0.03}, {"audio": 0.04, "image": 0.04}
+    both = tuple(sampled(*own) for own in zip(diagnoses, errors, strict=True))
+    found, z = compare(*both), NormalDist().inv_cdf(0.975)
+    for part in ("mean/audio", "mean/image"):
+        exact, wide = comparison.differences["shapley"][part], found.differences["shapley"][part]
+        assert wide == pytest.approx(exact.widened(z * 0.05))
+        shown = [one.shapley["mean"].with_drawing(0.95).values[part.partition("/")[2]] for one in both]
+        assert list(found.values["shapley"][part]) == shown
+    totals = [sum(value.value for value in one.shapley["mean"].values.values()) for one in diagnoses]
+    half = z * math.hypot(0.03 / totals[0], 0.04 / totals[1])
+    assert found.differences["largest share"]["mean"] == pytest.approx(comparison.differences["largest share"]["mean"].widened(half))
+    for part in ("zero/audio", "zero/image"):
+        assert found.differences["shapley"][part] == comparison.differences["shapley"][part]
+
+
+def test_of_a_model_at_chance_evenness_is_not_asked(data, diagnoses):
+    model = made()
+    for parameter in model.fusion.parameters():
+        torch.nn.init.zeros_(parameter)
+    nothing = diagnose(model, data, resamples=RESAMPLES, title="nothing")
+    assert nothing.findings[0].kind == "at chance"
+    said = compare(diagnoses[0], nothing).sentences[0]
+    assert said.endswith("cannot be asked of a model at chance, and the second is not told apart from knowing nothing.")

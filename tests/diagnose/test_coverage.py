@@ -72,6 +72,20 @@ def test_intervals_of_95_percent_hold_the_truth_in_92_to_98(scene):
     assert all(0.92 <= share <= 0.98 for share in coverage.values()), coverage
 
 
+@pytest.mark.parametrize("accuracies", [(0.6, 0.6, 0.6), (0.7, 0.6, 0.5), (0.9, 0.85, 0.3)], ids=["equal", "spread", "one behind"])
+def test_the_gap_of_three_modalities_whose_widest_pair_the_samples_choose(accuracies):
+    generator, held, trials = torch.Generator().manual_seed(3), 0, 600
+    joint = max(accuracies) + 0.05
+    expected = (max(accuracies) - min(accuracies)) / joint
+    for trial in range(trials):
+        found = outcomes(dict(zip(["multimodal", "audio", "image", "text"], (joint, *accuracies), strict=True)), generator)
+        bootstrap = Bootstrap(SAMPLES, resamples=RESAMPLES, seed=trial)
+        columns = bootstrap.columns(torch.stack(list(found.values()))).T
+        interval = gap(dict(zip(found, columns, strict=True)), bootstrap)
+        held += interval.low <= expected <= interval.high
+    assert 0.92 <= held / trials <= 0.98
+
+
 @pytest.mark.parametrize("permutations", [2, 5])
 @pytest.mark.parametrize("balance", [(0.25, 0.25, 0.25, 0.25), (0.7, 0.1, 0.1, 0.1)], ids=["balanced", "one class is common"])
 def test_the_ablation_by_permutation_also_where_classes_are_unequal(balance, permutations):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from equimodal.data.batch import Batch
+from equimodal.diagnose import diagnose
 from equimodal.diagnose import gradient_intervals as module
 from equimodal.diagnose.gradient_intervals import along_differences, along_gradients, gradient_intervals, sums_of_squares
 from equimodal.diagnose.gradients import gradient_norms, sample_losses
@@ -17,6 +18,7 @@ from equimodal.diagnose.intervals import Bootstrap
 from equimodal.errors import InputError
 from equimodal.nn import MLP, JointFusion
 from equimodal.tasks import get_task
+from equimodal.testing import tiny_problem
 
 TASK = get_task("single-label")
 SAMPLES = 150
@@ -243,3 +245,28 @@ def test_where_there_is_no_gradient_the_interval_begins_at_zero():
     found = gradient_intervals(model, lambda: [batch], "single-label", encoders(model), lambda n: Bootstrap(n, resamples=300))
     assert found["audio"].norm.low < 0.1 * found["audio"].norm.value
     assert math.isfinite(found["audio"].norm.high)
+
+
+def test_a_frozen_encoder_leaves_the_others_their_gradients():
+    problem = tiny_problem()
+    problem.model.encoders["audio"].requires_grad_(False)
+    found = diagnose(problem.model, problem.val, gradients=True, resamples=50)
+    assert "gradients" not in found.skipped
+    assert found.encoders["audio"].gradient_norm.value == 0.0
+    assert found.encoders["image"].gradient_norm.value > 0.0
+
+
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_differences_that_do_not_add_up_to_the_gradient_make_no_interval(monkeypatch, share):
+    def refuse(*_):
+        raise RuntimeError("no second derivative")
+
+    problem = tiny_problem()
+    encoder = {"audio": list(problem.model.encoders["audio"].parameters())}
+    batches = [problem.val[:20]]
+    norm = gradient_norms(problem.model, batches, "single-label", encoder)["audio"].norm
+    monkeypatch.setattr(module, "along_gradients", refuse)
+    monkeypatch.setattr(module, "along_differences", lambda *_: {"audio": torch.full((20,), share * norm)})
+    found = gradient_intervals(problem.model, lambda: batches, "single-label", encoder, lambda count: Bootstrap(count, resamples=50))
+    assert found["audio"].norm.value == pytest.approx(norm)
+    assert (found["audio"].norm.low is None) == (share < 0.95)

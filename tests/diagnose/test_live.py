@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import threading
 import time
@@ -13,7 +14,7 @@ import torch
 from equimodal import diagnose
 from equimodal.data.samples import Samples
 from equimodal.data.tensors import TensorSet
-from equimodal.diagnose.live import Live, evenly
+from equimodal.diagnose.live import Live, _answer, evenly
 from equimodal.diagnose.opening import open_run
 from equimodal.diagnose.updates import update_sizes
 from equimodal.errors import InputError, UnusableRun
@@ -53,8 +54,10 @@ def going(trained, tmp_path):
 
 
 def plain(diagnosis):
-    """What was found, without what depends on the clock."""
-    return dataclasses.replace(diagnosis, cost={}).as_dict()
+    """What was found, without what depends on the clock, and without how far weights moved between two checkpoints."""
+    encoders = {name: dataclasses.replace(encoder, update_size=None) for name, encoder in diagnosis.encoders.items()}
+    skipped = {name: why for name, why in diagnosis.skipped.items() if name != "update_size"}
+    return dataclasses.replace(diagnosis, cost={}, encoders=encoders, skipped=skipped).as_dict()
 
 
 def test_the_numbers_are_those_of_a_diagnosis_of_the_same_samples(trained):
@@ -100,9 +103,74 @@ def test_how_far_an_epoch_moved_an_encoder(trained, going):
     fresh = Live(going, resamples=0).measure()
     third = {name: pytest.approx(size / 3) for name, size in update_sizes(states[1], states[4], names).items()}
     assert (fresh.since, fresh.moved) == (1, third)
-    assert {name: encoder.update_size for name, encoder in fresh.diagnosis.encoders.items()} == third
     shutil.copy(trained[1] / "1.pt", going / "last.pt")  # begun anew
     assert live.measure().moved == {}
+
+
+def test_no_checkpoint_is_read_twice(trained, going, monkeypatch):
+    from equimodal.train import loading
+
+    read, which = loading.read_checkpoint, []
+
+    def noting(folder, config, weights):
+        which.append(weights)
+        return read(folder, config, weights)
+
+    for module in ("equimodal.diagnose.live", "equimodal.diagnose.updates"):
+        monkeypatch.setattr(f"{module}.read_checkpoint", noting)
+    live = Live(going, resamples=0)
+    shutil.copy(trained[1] / "2.pt", going / "last.pt")
+    first = live.measure()
+    assert sorted(which) == ["best", "last"]
+    shutil.copy(trained[1] / "3.pt", going / "last.pt")
+    second = live.measure()
+    assert sorted(which) == ["best", "last", "last"]
+    assert first.diagnosis.curves is not None  # the run's record is read
+    assert [set(found.moved) for found in (first, second)] == [{"audio", "image"}] * 2
+
+
+def renamed(path, change):
+    """Write a checkpoint anew with other names of its weights, where the change is not None."""
+    checkpoint = torch.load(path, weights_only=True)
+    names = {name: change(name) for name in checkpoint["model"]}
+    checkpoint["model"] = {names[name]: value for name, value in checkpoint["model"].items() if names[name]}
+    torch.save(checkpoint, path)
+
+
+def test_a_compiled_encoder_moves_too(trained, going):
+    shutil.copy(trained[1] / "2.pt", going / "last.pt")
+    wanted = Live(going, resamples=0).measure().moved
+    renamed(going / "best.pt", lambda name: name.replace("encoders.audio.", "encoders.audio._orig_mod."))
+    renamed(going / "last.pt", lambda name: name.replace("encoders.audio.", "encoders.audio._orig_mod."))
+    found = Live(going, resamples=0).measure()
+    assert wanted
+    assert (found.since, found.moved) == (1, wanted)
+
+
+def test_weights_that_do_not_go_together_leave_the_diagnosis(trained, going):
+    shutil.copy(trained[1] / "2.pt", going / "last.pt")
+    renamed(going / "best.pt", lambda name: None if name.startswith("encoders.audio.") else name)
+    live = Live(going, resamples=0)
+    found = live.measure()
+    assert found.diagnosis.ablations
+    assert (found.epoch, found.since, found.moved) == (2, None, {})
+    shutil.copy(trained[1] / "3.pt", going / "last.pt")
+    assert live.measure().since == 2
+
+
+def test_what_json_cannot_hold_leaves_a_reason():
+    class Odd:
+        opened = True
+
+        def measure(self):
+            return self
+
+        def as_dict(self):
+            return {"moved": float("inf")}
+
+    answer = json.loads(_answer(Odd()))
+    assert answer["reason"].startswith("ValueError: ")
+    assert answer["final"] is False
 
 
 def test_another_run_in_the_same_folder_is_opened_anew(trained, going):

@@ -129,3 +129,10 @@ def test_control_characters_do_not_reach_the_terminal():
 def test_it_goes_through_json():
     whole = measured()
     assert Measured.from_dict(json.loads(json.dumps(whole.as_dict(), allow_nan=False))) == whole
+
+
+def test_numbers_that_are_not_finite_become_unknown():
+    moved = measured(moved={"image": float("inf"), "audio": float("nan")})
+    found = Measured.from_dict(json.loads(json.dumps(moved.as_dict(), allow_nan=False)))
+    assert found.moved == {"image": None, "audio": None}
+    assert "moved" not in "\n".join(measured_lines(found))

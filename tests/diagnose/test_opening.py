@@ -81,5 +81,6 @@ def test_no_folder(tmp_path):
 
 def test_a_run_of_fit_is_refused(tmp_path):
     run(network(), epochs=1, out=tmp_path / "run")
-    with pytest.raises(InputError, match="is a run of fit"):
+    with pytest.raises(InputError, match=r"is a run of fit, .* call equimodal\.diagnose\(model, data\)") as refusal:
         open_run(tmp_path / "run")
+    assert "\n" not in str(refusal.value)

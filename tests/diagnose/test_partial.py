@@ -67,7 +67,7 @@ def test_a_head_that_gives_nan_is_left_out(truth, whole):
     assert (found.utilization, found.gap) == ({}, None)
     for kind in whole.ablations:
         assert set(found.ablations[kind]) == set(NAMES)
-    assert set(found.skipped) - set(whole.skipped) == {"heads.audio", "utilization"}
+    assert set(found.skipped) - set(whole.skipped) == {"heads.audio", "utilization", "gap"}
     assert found.probes.keys() == whole.probes.keys()
     assert found.findings
 
@@ -117,3 +117,13 @@ def test_features_of_the_train_split_that_are_nan(truth, whole):
     assert list(found.ablations["mean"]) == list(NAMES)
     expected = whole.ablations["mean"]["image"].score.value  # but for the marked sample, whose image counts
     assert found.ablations["mean"]["image"].score.value == pytest.approx(expected, abs=0.01)
+
+
+def test_a_model_that_asks_for_what_is_not_there_is_told_how_to_ask(truth):
+    def answer(inputs, modalities):
+        return truth.model(inputs if len(inputs) == 2 else {"audio": inputs["audio"], "image": inputs["image"]}).multimodal
+
+    found = diagnose(answer, truth.test, resamples=5)
+    why = found.skipped["ablations.absent"]
+    assert "KeyError: 'image': inputs hold only the modalities that are there: use inputs.get" in why
+    assert found.heads

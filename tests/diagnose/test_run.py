@@ -289,3 +289,32 @@ def test_the_name_is_the_function_and_the_package():
     assert callable(equimodal.diagnose)
     assert callable(function)
     assert record.Diagnosis.__module__ == "equimodal.diagnose.record"
+
+
+def test_data_of_one_modality_for_a_model_that_does_not_say_which_it_has(truth):
+    alone = TensorSet({"audio": truth.test.inputs["audio"]}, truth.test.targets)
+    with pytest.raises(InputError, match=r"^the data hold 'audio' alone: a diagnosis compares modalities; give data with two or more$"):
+        diagnose(lambda inputs: truth.model.only("audio")(inputs).multimodal, alone)
+
+
+@pytest.mark.parametrize("model", ["known", "function"])
+def test_classes_that_the_model_has_no_output_for(truth, model):
+    counted_from_one = TensorSet(truth.test.inputs, truth.test.targets + 1)
+    asked = truth.model if model == "known" else lambda inputs: truth.model(inputs).multimodal
+    said = r"^the val split has the class number 4: numbers from 0 to 3 are needed"
+    with pytest.raises(InputError, match=said if model == "known" else f"{said}; the model has 4 outputs$"):
+        diagnose(asked, counted_from_one, split="val")
+    with pytest.raises(InputError, match=r"^the train split has the class number 4"):
+        diagnose(asked, truth.test, train=TensorSet(truth.train.inputs, truth.train.targets + 1), split="val")
+
+
+def test_targets_of_other_tasks_that_the_model_has_no_output_for(truth):
+    def three(inputs):
+        return truth.model(inputs).multimodal[:, :3]
+
+    inputs, targets = truth.test.inputs, truth.test.targets
+    assert diagnose(three, truth.test, task="ordinal", resamples=0).heads  # four classes have three steps between them
+    with pytest.raises(InputError, match=r"has the class number 4: numbers from 0 to 3 .*; the model has 3 outputs$"):
+        diagnose(three, TensorSet(inputs, targets + 1), task="ordinal")
+    with pytest.raises(InputError, match=r"multilabel needs \[samples, 3\] .*; the model has 3 outputs$"):
+        diagnose(three, TensorSet(inputs, torch.nn.functional.one_hot(targets, 5)), task="multilabel")

@@ -43,7 +43,7 @@ def test_scores_stand_beside_their_intervals():
     assert "multimodal   78.0  75.0 to 81.0   83.0  80.0 to 86.0  +10.0  7.0 to 13.0" in shown
     assert "audio     +50.0  47.0 to 53.0  +45.0  42.0 to 48.0  +55.0  52.0 to 58.0" in shown
     assert "audio × image   −4.0  −7.0 to −1.0" in shown
-    assert "Utilization gap δ = 0.38 (0.35 to 0.41); MILES begins with τ = 0.2." in shown
+    assert "Utilization gap δ = 0.38 (0.35 to 0.41); threshold τ = 0.2." in shown
     assert "audio  78.0  65.5  53.0  28.0" in shown
     assert "gap δ        0.12  ▁▂▂▃▄▄▅▅▆▇▇█  0.34" in shown
 
@@ -59,7 +59,7 @@ def test_what_is_new_beside_old_numbers_is_told_apart():
 def test_sampled_shapley_values_say_what_the_drawing_leaves():
     shown = render(example_diagnosis(7))
     assert re.search(r"audio .* \+44\.3  31\.2 to 57\.\d +±6\.5 +65 %", shown)
-    assert "Drawn: the\nstandard error of 32 drawn orders" in shown
+    assert "Drawn: the standard error of 32 drawn orders" in " ".join(shown.split())
     assert "drawn" not in render(example_diagnosis(6))
 
 

@@ -54,6 +54,53 @@ def test_the_threshold_to_begin_with_is_smaller_where_heads_are_close(heads, sai
     assert said in finding(found, "dominated").advice
 
 
+def test_a_head_that_is_behind_is_mended_before_anything_goes_by_it():
+    found = record((0.5, 0.06), (0.6, 0.1), heads=(0.8, 0.5), probes=(0.8, 0.69))
+    assert ("head behind", "image") in kinds(found)
+    advice = finding(found, "dominated").advice
+    assert advice.startswith("First mend the head of image: it scores 50.0 %, and a linear probe on the same features 69.0 %")
+    assert "no better than the probe's 69.0 %" in advice
+    leaning = finding(record((0.4, 0.3), (0.52, 0.28), heads=(0.7, 0.5), probes=(0.7, 0.69)), "leaning").advice
+    assert "a linear probe on its features here (69.0 %), not with its head" in leaning
+
+
+def test_models_without_heads_are_not_told_of_theirs():
+    for probes in ((0.8, 0.5), ()):
+        advice = finding(record((0.5, 0.06), (0.6, 0.1), heads=(), probes=probes), "dominated").advice
+        assert "its head" not in advice
+        assert "every head" not in advice
+        assert "equimodal.probe" in advice
+        assert "its head" not in finding(record((0.4, 0.3), (0.52, 0.28), heads=(), probes=probes), "leaning").advice
+    unused = finding(record((0.7, 0.0), (0.75, 0.0), heads=(), probes=(0.75, 0.6)), "unused").advice
+    assert "put heads on the model" in unused
+
+
+def test_the_run_s_own_threshold_counts():
+    found = record((0.5, 0.06), (0.6, 0.1), heads=(0.8, 0.5), probes=(0.8, 0.5))
+    assert "above τ = 0.2" in finding(found, "dominated").sentence
+    own = dataclasses.replace(found, tau=0.33)
+    assert "on which side of τ = 0.33 it lies cannot be told" in finding(own, "dominated").sentence
+    assert finding(own, "dominated").evidence["tau"] == 0.33
+    assert Diagnosis.from_json(own.to_json()).tau == 0.33
+    older = own.as_dict()
+    del older["tau"]
+    assert Diagnosis.from_dict(older).tau is None
+
+
+def test_advice_is_given_once():
+    first, second = verdict(record(heads=(0.85, 0.5), probes=(0.85, 0.5)))
+    assert "MILES with τ = 0.2" in first.advice
+    assert second.advice == "As above."
+
+
+def test_that_nothing_is_to_be_done_is_said_once():
+    both = record((0.5, 0.5), (0.25, 0.25), 0.5, joint=1.0, heads=(0.5, 0.5), probes=(0.5, 0.51), both=0.6, chance=0.5)
+    found = dataclasses.replace(both, findings=verdict(both))
+    assert [one.advice for one in found.findings] == [None, None]
+    assert "Nothing needs balancing" not in found.findings[1].sentence
+    assert str(found).count("Nothing needs to be done.") == 1
+
+
 def test_a_modality_that_was_slowed_already_is_slowed_more():
     curves = tuple(Epoch(number, {}, {}, 0.3, {"audio": 0.5 if number > 2 else 1.0}) for number in range(1, 6))
     found = record((0.5, 0.06), (0.6, 0.1), heads=(0.8, 0.5), probes=(0.8, 0.5), curves=curves)

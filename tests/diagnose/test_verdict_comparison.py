@@ -59,7 +59,26 @@ def test_how_many_differ_and_how_many_would_by_chance():
     said = compared(heads={"audio": LOWER, "image": Interval(0.1)}, kappa={"audio & image": SAME}, ablations=many).sentences[-1]
     assert said.startswith("Of 60 differences, 8 exclude 0: heads 1 of 1, losses without a modality 7 of 58; none among κ.")
     assert "about 3 of as many would by chance" in said
-    assert "Of 1 difference, none excludes 0. " in compared(heads={"audio": Interval(0.1, 0.0, 0.2)}).sentences[-1]
+    one = compared(heads={"audio": Interval(0.1, 0.0, 0.2)}).sentences[-1]
+    assert "Of 1 difference, none excludes 0. Where nothing differed, fewer than one of as many would by chance" in one
+
+
+def test_what_is_0_in_every_draw_is_not_counted():
+    nothing = Interval(0.0, 0.0, 0.0)
+    said = compared(heads={"audio": LOWER, "image": nothing}, kappa={"audio & image": nothing}).sentences[-1]
+    assert said.startswith("Of 1 difference, 1 excludes 0: heads 1 of 1. ")
+    assert compared(heads={"audio": nothing}).sentences == ("No difference is other than 0, in any draw.",)
+
+
+@pytest.mark.parametrize(
+    ("at_chance", "who"), [((True, False), "the first is not"), ((False, True), "the second is not"), ((True, True), "neither is")]
+)
+def test_how_evenly_is_not_asked_of_a_model_at_chance(at_chance, who):
+    said = sentences(compared(gap={"δ": HIGHER}), at_chance=at_chance)[0]
+    assert said == (
+        "Whether the second model (B miles) uses its modalities more evenly than the first (A joint) cannot be asked of a model at chance,"
+        f" and {who} told apart from knowing nothing."
+    )
 
 
 def judged(diagnosis):
@@ -92,5 +111,6 @@ def test_differences_stand_beside_both_values(width):
     assert rows["audio"][-5:] == ["60.0", "+1.0", "−10.0", "to", "12.0"]
     assert rows["utilization gap δ"][-6:] == ["0.60", "−0.20", "−0.30", "to", "−0.10", "*"]
     assert sum("loss without audio" in line for line in lines) == 1
-    assert "6 differences in all" in shown
+    assert "--out writes them and all others." in " ".join(shown.split())
+    assert "differences in all" not in shown  # the sentence alone counts them
     assert max(map(len, render_comparison(one, one, 50, paired=found).splitlines())) <= 50

@@ -32,6 +32,15 @@ def test_few_samples_that_are_all_right_may_be_so_by_chance():
     assert kinds(dataclasses.replace(found, samples=50))[0] != ("at chance", "multimodal")
 
 
+def test_few_samples_that_are_all_wrong_are_not_below_chance():
+    found = record(joint=0.0, samples=3, chance=0.4, heads=(), probes=(), shapley={})
+    found = dataclasses.replace(found, heads={"multimodal": Interval(0.0, 0.0, 0.0)})
+    (said,) = [one.sentence for one in verdict(found) if one.kind == "at chance"]
+    assert "cannot be told apart from knowing nothing" in said
+    assert "others may differ by 100.0 points" in said
+    assert "is below" in verdict(dataclasses.replace(found, samples=300))[0].sentence
+
+
 def test_knowing_nothing_has_an_r2_of_zero():
     found = record((0.0, 0.0), (0.0, 0.0), joint=-0.2, heads=(), probes=(), both=-0.2, chance=None, metric="r2")
     found = dataclasses.replace(found, shapley={"permutation": dataclasses.replace(found.shapley["mean"], empty=interval(-1.0))})
@@ -66,6 +75,48 @@ def test_undertrained_while_both_scores_rise():
     assert ("undertrained", "multimodal") in kinds(found)
     assert "still rose by 20.0 points in training, to 80.1 %" in finding(found, "undertrained").sentence
     assert "twice the 8 epochs" in finding(found, "undertrained").advice
+
+
+@pytest.mark.parametrize("scores", [[0.3, 0.5, 0.7], [0.2, 0.35, 0.5, 0.6, 0.7, 0.8], [0.3] * 8 + [0.9]])
+def test_what_rose_in_the_last_epoch_is_undertrained_and_not_told_to_train_less(scores):
+    taught = tuple(Epoch(number, {"multimodal": 1.0}, {"multimodal": score}) for number, score in enumerate(scores, start=1))
+    found = record(curves=taught, generalisation={"multimodal": interval(0.4), "image": interval(0.3)})
+    assert [kind for kind, _ in kinds(found)] == ["balanced", "undertrained", "overfits"]
+    assert f"in the last of {len(scores)} epochs the joint score still rose" in finding(found, "undertrained").sentence
+    assert finding(found, "overfits").subject == "image"
+    assert "while the joint model is still learning" in finding(found, "overfits").sentence
+    assert "fewer epochs" not in finding(found, "overfits").advice
+
+
+def test_a_last_step_within_the_noise_is_no_rise():
+    assert "undertrained" not in [kind for kind, _ in kinds(record(curves=curves_of(multimodal=[0.8, 0.88, 0.9])))]
+
+
+def test_a_few_epochs_do_not_tell_that_fewer_would_be_better():
+    few, many = ([0.8] * 3, [0.8] * 8)
+    gaps = {"image": interval(0.3)}
+    short = finding(record(curves=curves_of(image=few), generalisation=gaps), "overfits")
+    assert "fewer epochs" not in short.advice
+    assert "After 3 epochs it is too early to tell" in short.sentence
+    long = finding(record(curves=curves_of(image=many), generalisation=gaps), "overfits")
+    assert "fewer epochs" in long.advice
+    assert "too early" not in long.sentence
+
+
+def test_what_has_nothing_to_tell_is_not_to_be_regularised():
+    noise = record((0.8, 0.0), (0.8, 0.0), heads=(0.9, 0.1), probes=(0.9, 0.1), generalisation={"image": interval(0.5)})
+    assert kinds(noise) == [("dominated", "audio"), ("noise", "image")]
+    both = record(
+        (0.5, 0.5), (0.25, 0.25), 0.5, joint=1.0, heads=(0.5, 0.5), probes=(0.5, 0.51), both=0.6, chance=0.5,
+        generalisation={"audio": interval(0.3), "image": interval(0.3)},
+    )  # fmt: skip
+    assert "overfits" not in [kind for kind, _ in kinds(both)]
+
+
+def test_a_joint_model_that_overfits_a_little_is_not_said_not_to():
+    heads = {"image": interval(0.3)}
+    assert "the joint model less so" in finding(record(generalisation=heads | {"multimodal": interval(0.05)}), "overfits").sentence
+    assert "though the joint model does not" in finding(record(generalisation=heads | {"multimodal": interval(0.01)}), "overfits").sentence
 
 
 def test_a_head_may_lag_behind_and_is_not_called_overfitted_meanwhile():

@@ -44,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _out_of_memory(error):
             raise
         return _refuse("out of memory: choose a smaller batch or model")
-    except KeyboardInterrupt:
-        print("equimodal: interrupted; the same command goes on from what was finished", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        kept = interruption.args[0] if interruption.args else "the same command goes on from what was finished"
+        print(f"equimodal: interrupted; {kept}", file=sys.stderr)
         return 130
 
 
@@ -73,7 +74,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         known, extra = make_parser().parse_known_args(arguments)
     except SystemExit as exit_:  # after --help and --version
         return int(exit_.code or 0)
-    code: int = known.run(known, extra)
+    try:
+        code: int = known.run(known, extra)
+    except KeyboardInterrupt as interruption:
+        # Not every command goes on where it was; such a one says what it leaves.
+        raise KeyboardInterrupt(*([known.interrupted] if hasattr(known, "interrupted") else [])) from interruption
     return code
 
 

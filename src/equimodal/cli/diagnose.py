@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import nullcontext
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from equimodal.diagnose.record import Diagnosis
 
 __all__ = ["add_parser"]
+
+_COMPARED = ("diagnosis-compared.json", "diagnosis-compared.csv")
+_PAIRED = ("comparison.json", "comparison.csv")
 
 _EPILOG = """\
 Scores the joint model, every head, linear probes on the frozen features, and
@@ -56,12 +61,36 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--title", metavar="TEXT", help="what is diagnosed, in words; default the method and the data set")
     parser.add_argument("--device", metavar="NAME", help="cpu or cuda; default the GPU where there is one")
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON and nothing else")
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, interrupted="nothing was written")
 
 
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:
     """Diagnose, print and write."""
     no_more(extra, arguments.parser)
+    with nullcontext() if arguments.out is None else _ready(arguments.out):
+        return _run(arguments)
+
+
+@contextmanager
+def _ready(out: Path) -> Iterator[None]:
+    """Make a folder before the work begins, and leave none that is empty if that fails."""
+    from equimodal._files import make_folder
+    from equimodal.errors import CannotWrite
+
+    new = [path for path in (out, *out.parents) if not path.exists()]
+    make_folder(out)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise CannotWrite(f"nothing can be written into the folder {str(out)!r}: choose another one")
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is no longer empty
+            for path in new:
+                path.rmdir()
+        raise
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from equimodal.diagnose.text import render
 
     opened, diagnosis = _diagnosed(arguments.subject, arguments)
@@ -80,6 +109,7 @@ def run(arguments: argparse.Namespace, extra: list[str]) -> int:
             say(f"\n{'═' * WIDTH}\n")
             say(render_comparison(diagnosis, other, WIDTH, paired=paired))
     if arguments.out is not None:
+        arguments.interrupted = f"the files in {arguments.out} may not belong together: give the same command again"
         written = _write(arguments, diagnosis, other, paired, opened)
         if not arguments.json:
             say()
@@ -97,7 +127,7 @@ def _diagnosed(path: Path, arguments: argparse.Namespace, *, title: bool = True)
         opened = open_run(path, data_dir=arguments.data_dir)
     if not opened.same_data and not arguments.json:
         _note("the prepared data are not those that the run was trained on")
-    if arguments.split == "test" and not arguments.json:
+    if arguments.split == "test" and title and not arguments.json:  # the first model says it for both
         _note("the test split is read because you ask for it; choose nothing by it")
     data = getattr(opened.splits, arguments.split)
     classes = len(opened.classes or ())
@@ -143,28 +173,30 @@ def _paired(diagnosis: Diagnosis, other: Diagnosis) -> Comparison | str:
 
 def _write(arguments: argparse.Namespace, diagnosis: Diagnosis, other: Diagnosis | None, paired: Comparison | str, opened: Opened) -> str:
     """Write the files, and return in words which they are."""
-    from equimodal._files import make_folder
-    from equimodal.diagnose.saving import save
+    from equimodal.diagnose.page import samples_of, write_numbers, write_page
     from equimodal.errors import MissingDependency
 
     out: Path = arguments.out
-    make_folder(out)
     try:
-        from equimodal.diagnose.page import samples_of, write_page
-
         data, source = getattr(opened.splits, arguments.split), opened.dataset
         samples = None if arguments.no_samples else samples_of(data, dataset=source, split=arguments.split)
-        write_page(diagnosis, out / "diagnosis.html", samples=samples, credit=_credit(source), compare=other)
+        write_page(diagnosis, out / "diagnosis.html", samples=samples, credit=_credit(source), compare=other, paired=paired)
+        no_page = ""
     except MissingDependency as error:
-        save(diagnosis, out)
-        if isinstance(paired, str):
-            return f"wrote diagnosis.json and diagnosis.csv into {out}; no page: {error}"
-        paired.save(out)
-        return f"wrote diagnosis.json, diagnosis.csv, comparison.json and comparison.csv into {out}; no page: {error}"
-    beside = "" if other is None else ", diagnosis-compared.json, diagnosis-compared.csv"
-    if not isinstance(paired, str):
-        beside += ", comparison.json, comparison.csv"
-    return f"wrote diagnosis.html, diagnosis.json, diagnosis.csv{beside} into {out}"
+        write_numbers(diagnosis, out / "diagnosis.html", other, paired)
+        _remove(out, "diagnosis.html")
+        no_page = f"; no page: {error}"
+    _remove(out, *(_COMPARED if other is None else ()), *(_PAIRED if isinstance(paired, str) else ()))
+    names = [] if no_page else ["diagnosis.html"]
+    names += ["diagnosis.json", "diagnosis.csv", *(_COMPARED if other is not None else ())]
+    names += [] if isinstance(paired, str) else _PAIRED
+    return f"wrote {', '.join(names)} into {out}{no_page}"
+
+
+def _remove(out: Path, *names: str) -> None:
+    """Remove what an earlier command left that does not belong to this diagnosis."""
+    for name in names:
+        (out / name).unlink(missing_ok=True)
 
 
 def _credit(dataset: Any) -> str:

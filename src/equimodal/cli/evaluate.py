@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--metric", metavar="NAME", help="the score of the table; default the run's")
     parser.add_argument("--device", metavar="NAME", help="cpu or cuda; default the GPU where there is one")
     parser.add_argument("--json", action="store_true", help="print everything as JSON and nothing else")
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, interrupted="nothing was written")
 
 
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:

@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--modality", metavar="NAME", help="export this modality's encoder and head; default the whole model")
     parser.add_argument("--to", type=folder, required=True, metavar="FILE", help="ends with .safetensors or .pt; replaced if it is there")
     parser.add_argument("--weights", choices=("best", "last"), default="best", metavar="WHICH", help="best or last epoch; default best")
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, interrupted="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace, extra: list[str]) -> int:

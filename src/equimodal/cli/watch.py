@@ -110,9 +110,9 @@ def _show_once(path: Path, beside: Beside | None) -> int:
         say(line)
     if beside is not None:
         beside.look(complete=True)
-        while not beside.settled():
+        while beside.busy:  # this one alone: a run may write checkpoints quicker than they are measured
             time.sleep(0.05)
-            beside.look(complete=True)
+            beside.collect()
         for line in _measured(watched, beside, width):
             say(line)
     return 0

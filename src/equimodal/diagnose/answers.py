@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from equimodal.tasks import Task
 
-__all__ = ["Answers", "answers_of", "confidences", "predicted"]
+__all__ = ["AT_ONCE", "Answers", "answers_of", "confidences", "predicted"]
 
-_AT_ONCE = 2**21
+AT_ONCE = 2**21
 """So many logits are worked on at a time."""
 
 Answers = Literal["classes", "labels", "numbers", "steps", "unknown"]
@@ -58,7 +58,7 @@ def confidences(logits: Tensor, answers: Answers) -> Tensor:
     :returns: ``[samples]`` for classes (softmax), ``[samples, labels]`` for labels (the larger of σ and 1 − σ).
     """
     # A part at a time: in double precision all of them may be more than memory holds.
-    parts = logits.split(max(_AT_ONCE // max(logits.shape[1], 1), 1))  # type: ignore[no-untyped-call]
+    parts = logits.split(max(AT_ONCE // max(logits.shape[1], 1), 1))  # type: ignore[no-untyped-call]
     if answers == "labels":
         return torch.cat([part.double().abs().sigmoid() for part in parts])
     return torch.cat([part.double().softmax(dim=1).amax(dim=1) for part in parts])

@@ -186,7 +186,7 @@ class Asking:
     def noise(self, asked: bool) -> tuple[Point, ...]:
         """Return the score where inputs have noise on them."""
         if not asked:
-            raise InputError("noise on the inputs takes more passes and was not asked for: robustness=True")
+            raise InputError("noise on the inputs takes more passes and was not asked for: robustness=True, or --robustness")
         subject, source = self.collected.subject, self.source
         samples = 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from equimodal.diagnose.measured import Measured
-from equimodal.errors import InputError
+from equimodal.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,9 @@ REST = 4.0
 
 NICE = 19
 """How much lower its priority is while a run goes on: it then takes what a training leaves of the cores, and next to nothing else."""
+
+_GRACE = 5.0
+"""So many seconds a process that closed its output has to end, and one that was killed to be gone."""
 
 # Ctrl-C reaches every process of a terminal: this one is ended by the one that asks.
 _PROGRAM = """\
@@ -83,7 +86,7 @@ class Beside:
 
         :param complete: whether the run is finished, so that no rest is needed.
         """
-        self._take()
+        self.collect()
         checkpoint = self._checkpoint()
         due = checkpoint is not None and checkpoint != self._asked and (complete or self.clock() >= self._rest_until)
         if due and not self._busy and not self.final:
@@ -100,10 +103,10 @@ class Beside:
         if process is None:
             return
         process.kill()  # it only reads
-        process.wait()
-        if self._reader is not None:
-            self._reader.join()
-        for pipe in (process.stdin, process.stdout, self._errors):
+        _ended(process)
+        if self._reader is not None:  # which closes what it reads
+            self._reader.join(_GRACE)  # a process that this one started may hold the pipe open for longer
+        for pipe in (process.stdin, self._errors):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
@@ -145,6 +148,7 @@ class Beside:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
+            errors="replace",
         )
         self._process = process
         self._reader = threading.Thread(target=self._read, args=(process,), daemon=True)
@@ -153,19 +157,20 @@ class Beside:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            for line in process.stdout:
-                self._answers.put(json.loads(line))
-        self._answers.put(None)
+        try:
+            with contextlib.suppress(OSError, ValueError), process.stdout:
+                for line in process.stdout:
+                    if (answer := _answer_of(line)) is not None:
+                        self._answers.put(answer)
+        finally:
+            self._answers.put(None)
 
-    def _take(self) -> None:
+    def collect(self) -> None:
+        """Take what was answered, and ask for nothing."""
         while not self._answers.empty():
             answer = self._answers.get()
             if answer is None:
-                code = self._process.wait() if self._process is not None else 0
-                how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-                why = ", perhaps for lack of memory" if code == -9 else self._last_words()
-                self._fail(f"the process that measures {how}{why}", final=True)
+                self._fail(self._why_ended(), final=True)
             elif "measured" in answer:
                 self._receive(answer["measured"])
             else:
@@ -174,10 +179,24 @@ class Beside:
     def _receive(self, values: dict[str, Any]) -> None:
         try:
             self.measured, self.reason = Measured.from_dict(values), None
-        except InputError as error:  # as where the package was replaced while this process ran
-            self._fail(str(error), final=True)
+        except (InputError, KeyError, TypeError) as error:  # as where the package was replaced while this process ran
+            self._fail(f"what was measured cannot be read: {first_line(error)}", final=True)
         else:
             self._done()
+
+    def _why_ended(self) -> str:
+        """Return why nothing is answered any more, in one line."""
+        process = self._process
+        if process is None:
+            return "the process that measures was ended"
+        code = _ended(process)
+        if code is None:  # it would wait for a request, and nobody hears the answer
+            process.kill()
+            _ended(process)
+            return f"the process that measures closed its output{self._last_words()}"
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        why = ", perhaps for lack of memory" if code == -9 else self._last_words()
+        return f"the process that measures {how}{why}"
 
     def _last_words(self) -> str:
         """Return what stood last in the errors that the process wrote, such as what an exception says."""
@@ -194,3 +213,22 @@ class Beside:
     def _done(self) -> None:
         self._busy = False
         self._rest_until = self.clock() + self.rest * (self.clock() - self._asked_at)
+
+
+def _ended(process: subprocess.Popen[str]) -> int | None:
+    """Return the code that a process ends with within :data:`_GRACE`; None where it does not end."""
+    try:
+        return process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _answer_of(line: str) -> dict[str, Any] | None:
+    """Return the answer that a line holds; None for one that is none, such as what a library prints when it is imported."""
+    if not line.startswith("{"):
+        return None
+    with contextlib.suppress(ValueError):
+        answer: dict[str, Any] = json.loads(line)
+        if isinstance(answer.get("measured"), dict) or {"reason", "final"} <= answer.keys():
+            return answer
+    return {"reason": "the process that measures gave an answer that cannot be read", "final": False}

@@ -19,11 +19,16 @@ CACHE_LIMIT = 2 * 2**30
 """Two GiB: a million samples with two features of 256 values."""
 
 
+_UNLINKS = os.name == "posix"
+"""Whether a file can lose its name while it is mapped."""
+
+
 class FeatureCache:
     """Named tensors that are appended to row by row, kept on the CPU.
 
     As long as all of them together take at most ``limit`` bytes they are in memory. What would exceed it goes into a file in a temporary
-    folder, which is mapped: the system keeps in memory what fits. :meth:`close`, or the end of a ``with`` block, removes the folder.
+    folder, which is mapped: the system keeps in memory what fits. It has a name only until it is mapped, so that not even a process that
+    is killed leaves it behind. Windows cannot do so: there :meth:`close`, or the end of a ``with`` block, removes the folder.
 
     >>> with FeatureCache(limit=1000) as cache:
     ...     for batch in range(3):
@@ -46,7 +51,7 @@ class FeatureCache:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._tensors: dict[str, Tensor] = {}
         self._rows: dict[str, int] = {}
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, Path | None] = {}  # None for one that has no name any more
 
     def section(self, prefix: str, expected: int | None = None) -> Section:
         """Return a part of the names, under the same limit; see :class:`Section`."""
@@ -84,8 +89,7 @@ class FeatureCache:
         """Let go of a tensor, where there is one."""
         self._rows.pop(name, None)
         self._tensors.pop(name, None)
-        if (file := self._files.pop(name, None)) is not None:
-            file.unlink()
+        self._forget(self._files.pop(name, None))
 
     def _enlarged(self, name: str, held: Tensor | None, filled: int, capacity: int, like: Tensor) -> Tensor:
         shape = (capacity, *like.shape[1:])
@@ -97,31 +101,49 @@ class FeatureCache:
         if held is not None:
             new[:filled] = held[:filled]
         self._tensors[name] = new
-        if old is not None:
-            old.unlink()  # what is mapped already stays readable until it is let go
+        self._forget(old)  # what is mapped already stays readable until it is let go
         return new
 
+    @staticmethod
+    def _forget(file: Path | None) -> None:
+        if file is not None:
+            file.unlink()
+
     def _mapped(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
+        count = torch.Size(shape).numel()
+        path = None
         try:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="equimodal-", dir=self._where, ignore_cleanup_errors=True)
-            number, path = tempfile.mkstemp(dir=self._folder.name)
-            try:
-                # A file with holes would kill the process where the disk is full, instead of failing here.
-                if size and hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(number, 0, size)
-                else:
-                    os.truncate(number, size)
-            finally:
-                os.close(number)
+            path = self._reserved(size)
+            mapped = torch.from_file(str(path), shared=True, size=count, dtype=dtype) if count else torch.empty(0, dtype=dtype)
         except OSError as error:
             raise CannotWrite(
                 f"{size:,} bytes of {name} do not fit into memory (cache_limit = {self.limit:,}) nor onto the disk"
                 f" ({error.strerror or error}): free space, set TMPDIR to another folder, or raise cache_limit"
             ) from None
-        self._files[name] = Path(path)
-        count = torch.Size(shape).numel()
-        return (torch.from_file(path, shared=True, size=count, dtype=dtype) if count else torch.empty(0, dtype=dtype)).view(shape)
+        finally:
+            if _UNLINKS:
+                self._forget(path)
+        self._files[name] = None if _UNLINKS else path
+        return mapped.view(shape)
+
+    def _reserved(self, size: int) -> Path:
+        """Return a new file of so many bytes."""
+        if self._folder is None and not _UNLINKS:
+            self._folder = tempfile.TemporaryDirectory(prefix="equimodal-", dir=self._where, ignore_cleanup_errors=True)
+        number, path = tempfile.mkstemp(prefix="equimodal-", dir=self._where if self._folder is None else self._folder.name)
+        try:
+            # A file with holes would kill the process where the disk is full, instead of failing here.
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(number, 0, size)
+            else:
+                os.truncate(number, size)
+        except OSError:
+            if _UNLINKS:
+                Path(path).unlink()
+            raise
+        finally:
+            os.close(number)
+        return Path(path)
 
     @property
     def names(self) -> tuple[str, ...]:

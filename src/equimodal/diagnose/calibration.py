@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from equimodal.diagnose.answers import Answers, answers_of, confidences, predicted
+from equimodal.diagnose.answers import AT_ONCE, Answers, answers_of, confidences, predicted
 from equimodal.diagnose.quantities import Bin, Calibration, Interval, Sample
 from equimodal.errors import InputError
 from equimodal.scores import MULTIMODAL
@@ -69,21 +69,24 @@ def calibration(logits: Tensor, targets: Tensor, bootstrap: Bootstrap, *, bins: 
     :raises InputError: for another task: its outputs are no probabilities of its answers.
     """
     answers = _needed(task, ("classes", "labels"), "calibration")
-    sure = confidences(logits, answers).reshape(len(logits), -1)
-    right = (predicted(logits, answers) == targets).double().reshape(sure.shape)
-    place = (sure * bins).ceil().long().clamp(1, bins) - 1
-    each = sure.shape[1]
-
-    def by_bin(values: Tensor) -> Tensor:
-        return torch.zeros(len(values), bins, dtype=torch.float64).scatter_add_(1, place, values)
-
-    error = bootstrap.interval(_error_column(by_bin(right - sure) / each, bootstrap))
-    counts, sums, hits = (by_bin(values).sum(dim=0) for values in (torch.ones_like(sure), sure, right))
-    rows = [
+    size = max(len(logits[0]), 1)
+    excess, totals, start = torch.zeros(len(logits), bins, dtype=torch.float64), torch.zeros(3, bins, dtype=torch.float64), 0
+    for part in logits.split(max(AT_ONCE // size, 1)):  # type: ignore[no-untyped-call]
+        rows = slice(start, start + len(part))
+        sure = confidences(part, answers).reshape(len(part), -1)
+        right = (predicted(part, answers) == targets[rows]).double().reshape(sure.shape)
+        place = (sure * bins).ceil().long().clamp(1, bins) - 1
+        excess[rows].scatter_add_(1, place, (right - sure) / sure.shape[1])
+        for total, values in zip(totals, (torch.ones_like(sure), sure, right), strict=True):
+            total.scatter_add_(0, place.flatten(), values.flatten())
+        start += len(part)
+    error = bootstrap.interval(_error_column(excess, bootstrap))
+    counts, sums, hits = totals
+    all_bins = tuple(
         Bin(total / count, hit / count, int(count)) if count else Bin(None, None, 0)
         for count, total, hit in zip(counts.tolist(), sums.tolist(), hits.tolist(), strict=True)
-    ]
-    return Calibration(error, float(sure.mean()), tuple(rows))
+    )
+    return Calibration(error, float(sums.sum() / counts.sum()), all_bins)
 
 
 def _error_column(excess: Tensor, bootstrap: Bootstrap) -> Tensor:

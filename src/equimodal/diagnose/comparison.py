@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,11 +18,13 @@ import torch
 from equimodal import __version__
 from equimodal._files import make_folder, write_whole
 from equimodal.diagnose.intervals import Bootstrap, Drawn
+from equimodal.diagnose.pairing import check_paired, of_one_model, otherwise_defined
 from equimodal.diagnose.plain import as_plain
 from equimodal.diagnose.quantities import Encoder, Interval, Shapley
 from equimodal.diagnose.verdict_comparison import sentences
+from equimodal.diagnose.verdict_facts import Facts
+from equimodal.diagnose.verdict_training import at_chance
 from equimodal.errors import InputError
-from equimodal.report.words import clean, metric_name
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -57,7 +61,8 @@ class Comparison:
         ``"effective_rank"``, ``"gradient_norm"`` and ``"relative_gradient"`` of the encoders; ``"calibration"``, the expected calibration
         error; ``"agreement"`` and ``"kappa"``; ``"generalisation"``; ``"missing"`` and ``"noise"`` by ``"audio/0.5"``.
     :param sentences: what they come to.
-    :param skipped: by quantity, one line that says why it is not there.
+    :param skipped: by quantity, or by quantity and part as in ``"heads/image"`` and ``"ablations/mean"``, one line that says why it is not
+        there.
     :param version: of the package that made it.
     :param format: of the JSON.
     """
@@ -77,6 +82,11 @@ class Comparison:
     skipped: dict[str, str] = field(default_factory=dict)
     version: str = ""
     format: int = FORMAT
+
+    def __str__(self) -> str:
+        from equimodal.diagnose.text_comparison import render_differences
+
+        return render_differences(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON holds it; numbers that are not finite become None."""
@@ -123,6 +133,9 @@ def compare(first: Diagnosis, second: Diagnosis) -> Comparison:
     quantity's own interval is (see ``Bootstrap.interval``). Two diagnoses of the same data have the same
     draws, as long as their ``seed`` and ``resamples`` are the same. A model compared with itself differs by exactly 0.
 
+    Shapley values of more than six modalities come from drawn orders. What the drawing leaves open of both is added as squares to the
+    intervals of their difference and of that of the largest share: too much rather than too little, as both have the same orders.
+
     >>> from equimodal import diagnose
     >>> from equimodal.testing import tiny_problem
     >>> problem = tiny_problem()
@@ -144,18 +157,29 @@ def compare(first: Diagnosis, second: Diagnosis) -> Comparison:
     :raises InputError: for diagnoses of other samples, metrics, modalities, levels or draws, and those read from a file, which keeps no
         draws.
     """
-    _check_paired(first, second)
+    check_paired(first, second)
     bootstrap = Bootstrap(first.samples, resamples=first.resamples, level=first.level, seed=first.seed)
     one, other = numbers_of(first, bootstrap), numbers_of(second, bootstrap)
-    skipped = dict(_otherwise_defined(first, second))
+    errors, others = _drawing_errors(first), _drawing_errors(second)
+    z = NormalDist().inv_cdf((1 + first.level) / 2)
+    skipped: dict[str, str] = {}
+    for name, why in otherwise_defined(first, second):
+        if name.partition("/")[0] in {*one, *other}:
+            skipped.setdefault(name, why)
+    left_out = set(skipped)
     values: dict[str, dict[str, tuple[Interval, Interval]]] = {}
     differences: Numbers = {}
     for quantity in dict.fromkeys([*one, *other]):
         for part in one.get(quantity, {}):
-            if part in other.get(quantity, {}) and not {quantity, f"{quantity}/{part.partition('/')[0]}"} & skipped.keys():
+            if part in other.get(quantity, {}) and not {quantity, f"{quantity}/{part.partition('/')[0]}"} & left_out:
                 pair = one[quantity][part], other[quantity][part]
-                values.setdefault(quantity, {})[part] = pair
-                differences.setdefault(quantity, {})[part] = _difference(*pair, bootstrap)
+                drawing = z * errors.get((quantity, part), 0.0), z * others.get((quantity, part), 0.0)
+                apart = _difference(*pair, bootstrap)
+                values.setdefault(quantity, {})[part] = _widened(pair[0], drawing[0]), _widened(pair[1], drawing[1])
+                differences.setdefault(quantity, {})[part] = _widened(apart, math.hypot(*drawing))
+        if quantity in one and quantity in other and quantity not in left_out:
+            for name, why in of_one_model(quantity, one[quantity], other[quantity]):
+                skipped.setdefault(name, why)
         if (quantity in one) != (quantity in other):
             has, lacks = ("first", "second") if quantity in one else ("second", "first")
             nothing = quantity == "largest share" and (first.shapley and second.shapley)
@@ -176,7 +200,8 @@ def compare(first: Diagnosis, second: Diagnosis) -> Comparison:
         skipped=skipped,
         version=__version__,
     )
-    return dataclasses.replace(found, sentences=sentences(found))
+    unlearned = tuple(at_chance(Facts(diagnosis)) is not None for diagnosis in (first, second))
+    return dataclasses.replace(found, sentences=sentences(found, at_chance=(unlearned[0], unlearned[1])))
 
 
 def paired_or_why(first: Diagnosis, second: Diagnosis) -> Comparison | str:
@@ -244,49 +269,19 @@ def _difference(one: Interval, other: Interval, bootstrap: Bootstrap) -> Interva
     return Interval.of(None if one.value is None or other.value is None else other.value - one.value)
 
 
-def _check_paired(first: Diagnosis, second: Diagnosis) -> None:
-    for diagnosis in (first, second):
-        if not all(isinstance(score, Drawn) for score in diagnosis.heads.values()):
-            raise InputError(
-                f"the diagnosis of {clean(diagnosis.title)} was read from a file, which keeps no bootstrap draws: diagnose both in one go"
-            )
-    if first.metric != second.metric:
-        raise InputError(
-            f"the first model is scored by {metric_name(first.metric)}, the second by {metric_name(second.metric)}:"
-            " diagnose both by one metric"
-        )
-    if set(first.modalities) != set(second.modalities):
-        raise InputError(
-            f"the models have other modalities ({', '.join(first.modalities)}; {', '.join(second.modalities)}), so that they were not"
-            " diagnosed on the same samples"
-        )
-    if (first.samples, first.digest) != (second.samples, second.digest):
-        sizes = f"{first.samples:,} of {first.split or 'the given data'} and {second.samples:,} of {second.split or 'the given data'}"
-        raise InputError(f"the models were diagnosed on different samples ({sizes}): diagnose both on the same data")
-    for name in ("level", "resamples", "seed"):
-        if getattr(first, name) != getattr(second, name):
-            raise InputError(
-                f"{name} = {getattr(first, name)!r} for the first model and {getattr(second, name)!r} for the second: draws are paired only"
-                " where they are the same"
-            )
+def _drawing_errors(diagnosis: Diagnosis) -> dict[tuple[str, str], float]:
+    """Return by quantity and part the standard error that the drawing of orders leaves; without exact values there is none."""
+    found: dict[tuple[str, str], float] = {}
+    for kind, own in diagnosis.shapley.items():
+        known = {name: value.value for name, value in own.values.items() if value.value is not None}
+        if not own.errors or not known:
+            continue
+        found |= {("shapley", f"{kind}/{name}"): error for name, error in own.errors.items()}
+        largest, total = max(known, key=lambda name: known[name]), sum(known.values())
+        if total > 0:  # which does not depend on the orders
+            found["largest share", kind] = own.errors.get(largest, 0.0) / total
+    return found
 
 
-def _otherwise_defined(first: Diagnosis, second: Diagnosis) -> Iterator[tuple[str, str]]:
-    """Yield the quantities, or ``"quantity/kind"``, that mean something else for each model, and why."""
-    if first.probes_fitted_on != second.probes_fitted_on:
-        yield "probes", f"the first model's are fitted on {_on(first)}, the second's on {_on(second)}"
-    rest = ("ablations", "shapley", "interactions", "largest share")
-    if first.ablated != second.ablated:
-        why = f"modalities are left out in the first model's {first.ablated} and the second's {second.ablated}"
-        yield from ((quantity, why) for quantity in (*rest, "valuation", "missing"))
-    elif first.mean_of != second.mean_of:
-        why = "the means are those of the train split for one model, of the samples for the other"
-        yield from ((f"{quantity}/mean", why) for quantity in rest)
-        if "mean" in first.ablations or "mean" in second.ablations:  # which valuation and missing modalities go by
-            yield from ((quantity, why) for quantity in ("valuation", "missing"))
-    if first.mean_of != second.mean_of:
-        yield "generalisation", "the train split was given for one model only"
-
-
-def _on(diagnosis: Diagnosis) -> str:
-    return "the train split" if diagnosis.probes_fitted_on == "train" else "the samples themselves"
+def _widened(interval: Interval, half: float) -> Interval:
+    return interval.widened(half) if half > 0 else interval

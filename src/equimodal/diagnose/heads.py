@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from equimodal.diagnose.intervals import Drawn
+from equimodal.diagnose.quantities import Interval
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from equimodal.diagnose.intervals import Bootstrap
     from equimodal.diagnose.measure import Measure
-    from equimodal.diagnose.quantities import Interval
 
 __all__ = ["gap", "head_columns", "utilization"]
 
@@ -46,15 +47,34 @@ def utilization(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def gap(heads: Mapping[str, Tensor], bootstrap: Bootstrap) -> Interval:
-    """Return the utilization gap δ (Eq. 5), of the two modalities that lie furthest apart, as :func:`equimodal.utilization_gap` has it.
+    r"""Return the utilization gap δ (Eq. 5), of the two modalities that lie furthest apart, as :func:`equimodal.utilization_gap` has it.
+
+    Of two modalities the interval is that of the absolute value of their difference. Of more, the same samples choose the pair and say how
+    far apart it is, which makes δ too large where several pairs are about as far apart. Its interval then is
+
+    .. math:: \Bigl[ \hat\delta - q, \; \hat\delta + q \Bigr]
+
+    with *q* the quantile, at the level of the intervals, of the largest deviation :math:`\max_p |d_p^* - \hat d_p|` in a draw, over the
+    pairs *p* that may be the widest: those which fall behind it by at most :math:`\sqrt{2 \ln \ln n}` standard deviations of the draws, a
+    threshold for choosing among moments (Andrews & Soares 2010). With 500 samples and three or four heads of equal, spread or clearly
+    different accuracies between 0.3 and 0.9, 95 % intervals hold the true gap in 92 to 98 %.
 
     :param heads: as for :func:`utilization`.
     """
     joint = heads[MULTIMODAL]
     names = [name for name in heads if name != MULTIMODAL]
-    signed = {
-        (one, other): torch.where(joint > 0, (joint - heads[other]) / joint - (joint - heads[one]) / joint, math.nan)
-        for one, other in itertools.combinations(names, 2)
-    }
-    widest = max(signed.values(), key=lambda column: abs(float(column[0])))
-    return bootstrap.size(widest)
+    signed = []
+    for one, other in itertools.combinations(names, 2):
+        apart = torch.where(joint > 0, (joint - heads[other]) / joint - (joint - heads[one]) / joint, math.nan)
+        signed.append(-apart if float(apart[0]) < 0 else apart)
+    widest = max(signed, key=lambda column: float(column[0]))
+    found = bootstrap.size(widest)
+    if found.value is None or found.low is None:
+        return found
+    slack = math.sqrt(2 * math.log(math.log(max(bootstrap.samples, 16))))
+    near = [own for own in signed if float(widest[0] - own[0]) <= slack * float((widest - own)[1:].std())]
+    if len(near) < 2:
+        return found
+    deviation = torch.stack([(own[1:] - own[0]).abs() for own in near]).amax(dim=0)
+    reach = float(torch.quantile(deviation[deviation.isfinite()].double(), bootstrap.level))
+    return Drawn.from_column(Interval.of(found.value, max(found.value - reach, 0.0), found.value + reach), widest)

@@ -17,12 +17,13 @@ from torch import nn
 from torch.utils.data import Subset
 
 from equimodal.data.tensors import TensorSet
+from equimodal.diagnose.making import RecordAlone
 from equimodal.diagnose.measured import Measured
 from equimodal.diagnose.opening import Opened, open_run
 from equimodal.diagnose.run import diagnose
 from equimodal.diagnose.updates import encoder_parameters, update_sizes
 from equimodal.errors import InputError, UnusableRun, first_line
-from equimodal.train.loading import is_recipe, put_weights, read_checkpoint, read_config
+from equimodal.train.loading import is_recipe, plain_name, put_weights, read_checkpoint, read_config
 from equimodal.train.setting import deterministic, the_device
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ _TRIES = 3
 
 
 class _State(NamedTuple):
-    """The weights that a checkpoint holds, and its epoch."""
+    """The weights that a checkpoint holds, by their names before any compiling, and its epoch."""
 
     epoch: int
     weights: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> _State:
+        return cls(int(checkpoint["epoch"]), {plain_name(name): value for name, value in checkpoint["model"].items()})
 
 
 class Live:
@@ -52,7 +57,7 @@ class Live:
 
     The numbers are those of :func:`equimodal.diagnose.diagnose` of the same samples: evenly spaced ones of the validation split, and for
     probes and means as many of the train split. With splits that are no larger, they are those of ``equimodal diagnose RUN/last.pt`` with
-    as many resamples.
+    as many resamples, but for its ``update_size``: how far weights moved is told from one measurement to the next.
 
     :param folder: the run's folder, which is only read.
     :param samples: at most so many of each split.
@@ -109,11 +114,11 @@ class Live:
                 device=device,
                 resamples=self.resamples,
                 gradients=self.gradients,
-                run=self.folder,
+                run=RecordAlone(self.folder),  # its checkpoints are large, and one is here already
                 classes=opened.classes,
                 title=opened.title,
             )
-        self._note_moved(config, opened.model, _State(int(state["epoch"]), state["model"]))
+        self._note_moved(config, opened.model, _State.of(state))
         since, moved = self._moved
         return Measured(
             diagnosis=diagnosis,
@@ -152,13 +157,14 @@ class Live:
         """Note how far an epoch moved each encoder since the checkpoint before, and that one's epoch; at first since the best one."""
         if self._before is None:
             with contextlib.suppress(UnusableRun):  # it is replaced at any time
-                best = read_checkpoint(self.folder, config, "best")
-                self._before = _State(int(best["epoch"]), best["model"])
+                self._before = _State.of(read_checkpoint(self.folder, config, "best"))
         before = self._before
         if before is not None and before.epoch < now.epoch:
-            sizes = update_sizes(before.weights, now.weights, encoder_parameters(model))
-            epochs = now.epoch - before.epoch
-            self._moved = before.epoch, {name: None if size is None else size / epochs for name, size in sizes.items()}
+            self._moved = None, {}
+            with contextlib.suppress(InputError):  # weights that do not go together leave this out, not the diagnosis
+                sizes = update_sizes(before.weights, now.weights, encoder_parameters(model))
+                epochs = now.epoch - before.epoch
+                self._moved = before.epoch, {name: None if size is None else size / epochs for name, size in sizes.items()}
         elif before is None or before.epoch > now.epoch:  # as where a run began anew
             self._moved = None, {}
         self._before = now
@@ -198,18 +204,18 @@ def serve(options: str) -> None:
     live = Live(**json.loads(options))
     while True:
         requests.get()
-        answers.write(json.dumps(_answer(live), allow_nan=False) + "\n")
+        answers.write(f"\n{_answer(live)}\n")  # on a line of its own, whatever was written before
         answers.flush()
 
 
-def _answer(live: Live) -> dict[str, Any]:
-    """Return what was measured, or why nothing was, and whether that is final."""
+def _answer(live: Live) -> str:
+    """Return as JSON what was measured, or why nothing was, and whether that is final."""
     try:
-        return {"measured": live.measure().as_dict()}
+        return json.dumps({"measured": live.measure().as_dict()}, allow_nan=False)
     except UnusableRun as error:  # such as a checkpoint that is gone: there may be another soon
-        return {"reason": first_line(error), "final": False}
+        return json.dumps({"reason": first_line(error), "final": False})
     except InputError as error:
         reason = first_line(error)
     except Exception as error:  # whatever it is, the run's record goes on being shown
         reason = f"{type(error).__name__}: {first_line(error)}"
-    return {"reason": reason, "final": live.opened is None}
+    return json.dumps({"reason": reason, "final": live.opened is None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,35 @@ from equimodal.diagnose.gradient_intervals import gradient_intervals
 from equimodal.diagnose.heads import gap, head_columns, utilization
 from equimodal.diagnose.intervals import Bootstrap
 from equimodal.diagnose.quantities import Calibration, Encoder, Interval, Sample
-from equimodal.diagnose.updates import encoder_parameters, run_update_sizes
+from equimodal.diagnose.updates import encoder_parameters, encoder_parts, run_update_sizes
 from equimodal.errors import InputError
 from equimodal.report.records import RunRecord, read_run
 from equimodal.train.seeds import derived_seed
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from torch import Tensor
 
     from equimodal.data.batch import Batch
 
-__all__ = ["Making"]
+__all__ = ["Making", "RecordAlone"]
+
+
+class RecordAlone:
+    """A run's folder of which the record is read, and no checkpoint: what weights moved by is then left out.
+
+    :param folder: where it is.
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = folder
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
 
 
 class Making(Asking):
@@ -47,7 +66,9 @@ class Making(Asking):
             self.skipped[f"ablations.{kind}"] = why
         self.skipped |= without.notes
         found["utilization"] = self.attempt("utilization", {}, lambda: self._utilization(heads))
-        found["gap"] = None if not found["utilization"] else gap(heads, self.bootstrap)
+        found["gap"] = gap(heads, self.bootstrap) if found["utilization"] else None
+        if "utilization" in self.skipped:
+            self.skipped["gap"] = self.skipped["utilization"]
         found["shapley"] = self.attempt("shapley", {}, lambda: self.shapley(without, orders))
         found["probes"] = self.attempt("probes", {}, self.probes)
         found["valuation"] = self.attempt("valuation", {}, lambda: self.valuation(without))
@@ -60,6 +81,7 @@ class Making(Asking):
         found["robustness"] = without_some + self.attempt("robustness.noise", (), lambda: self.noise(asked["robustness"]))
         record = self.attempt("curves", None, lambda: _record(run, self.measure.metric))
         found["curves"] = None if record is None else curves(record)
+        found["tau"] = None if record is None else record.tau
         found["generalisation"] = self.attempt("generalisation", None, lambda: self._generalisation(heads, record))
         return found
 
@@ -83,7 +105,7 @@ class Making(Asking):
     def _encoders(self, gradients: bool, run: Any) -> dict[str, Encoder]:
         features = self.collected.features
         model, names = self.collected.subject.model, self.collected.subject.modalities
-        modules = _encoder_modules(model)
+        modules = encoder_parts(model)
         if not features and not modules:
             raise InputError("the model shows neither its features nor, by modality_modules(), its encoders")
         facts = {name: encoder_facts(modules.get(name), features.get(name), self.bootstrap) for name in names}
@@ -93,15 +115,12 @@ class Making(Asking):
 
     def _gradients(self, facts: dict[str, Encoder], asked: bool) -> dict[str, Encoder]:
         if not asked:
-            raise InputError("not asked for: gradients=True")
+            raise InputError("not asked for: gradients=True, or --gradients")
         model = self.collected.subject.model
         known = encoder_parameters(model)
         parameters = {name: list(known.get(name, {}).values()) for name in facts}
-        missing = [name for name, own in parameters.items() if not own]
-        if missing:
-            raise InputError(
-                f"no trainable parameters of {missing[0]!r} are known: the model needs modality_modules(), and unfrozen encoders"
-            )
+        if not any(parameters.values()):  # an encoder that is frozen has none, and a gradient of zero
+            raise InputError("no trainable parameters of an encoder are known: the model needs modality_modules(), and unfrozen encoders")
 
         def batches() -> Iterator[Batch]:
             return (batch for batch, _, _ in complete_batches(self.train_source or self.source, tuple(facts)) if len(batch))
@@ -158,6 +177,8 @@ class Making(Asking):
 def _moved(model: Any, run: Any) -> dict[str, float | None]:
     if run is None:
         raise InputError("no run folder was given: run=...")
+    if isinstance(run, RecordAlone):
+        raise InputError("the run's checkpoints were not asked for")
     return run_update_sizes(model, run)
 
 
@@ -170,8 +191,3 @@ def _record(run: Any, metric: str) -> RunRecord:
     if record.metric not in (metric, "score"):  # the latter where the run does not state it
         raise InputError(f"the run in {run} recorded {record.metric}, which does not go with {metric}: give metric={record.metric!r}")
     return record
-
-
-def _encoder_modules(model: Any) -> dict[str, Any]:
-    of_model = getattr(model, "modality_modules", None)
-    return {name: roles.get("encoder") for name, roles in of_model().items()} if callable(of_model) else {}

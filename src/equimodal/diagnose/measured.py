@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from equimodal.diagnose.plain import as_plain
 from equimodal.diagnose.quantities import Interval
 from equimodal.diagnose.record import Diagnosis
 from equimodal.diagnose.verdict_facts import Facts
@@ -49,8 +50,10 @@ class Measured:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
-        return {**self.__dict__, "diagnosis": self.diagnosis.as_dict()}
+        """Return everything as JSON holds it; numbers that are not finite become None."""
+        return {
+            own.name: self.diagnosis.as_dict() if own.name == "diagnosis" else as_plain(getattr(self, own.name)) for own in fields(self)
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Measured:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from equimodal.errors import InputError, UnusableRun
 from equimodal.train.config import load_data
-from equimodal.train.loading import RunFacts, load, read_config, run_facts
+from equimodal.train.loading import RunFacts, is_recipe, load, read_config, run_facts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -65,7 +65,12 @@ def open_run(
     """
     folder, named = _folder(Path(path))
     config = read_config(folder)
-    facts = run_facts(folder)  # refuses runs of fit
+    if not is_recipe(config):
+        raise InputError(
+            f"{folder} is a run of fit, whose folder makes neither its model nor its data: load the weights with"
+            " model = equimodal.load(run, model=my_model), and call equimodal.diagnose(model, data)"
+        )
+    facts = run_facts(folder)
     chosen = weights or named
     model = load(folder, weights=chosen)
     dataset, splits = load_data(config, None if data_dir is None else Path(data_dir))

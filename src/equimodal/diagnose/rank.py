@@ -20,7 +20,6 @@ __all__ = ["effective_rank", "rank_interval"]
 _AT_ONCE = 4096
 _LARGEST = 4096
 """Eigenvalues are found of matrices up to this size: with more samples and larger features, so many samples are used."""
-_SPLITS = 2
 _FEWEST = 8
 _LEVERAGE = 0.75
 _NOTHING = 1e-7
@@ -73,7 +72,7 @@ def rank_interval(feature: Tensor, bootstrap: Bootstrap) -> Interval:
     where :math:`S = \sum_i \sigma_i`, :math:`T = \sum_i \sigma_i \log \sigma_i`, :math:`H = \log S - T/S` and its derivatives bear indices,
     :math:`v_{ij}` is the variance of :math:`z_{ki} z_{kj}` over samples, and :math:`f'[x, y] = (f'(x) - f'(y)) / (x - y)` with *f* as a
     function of λ. The entropy of half of the samples is that of all plus a *c* which is *a* again, and three times the next order. Hence
-    :math:`a + (c - a) / 3`, with *c* from two random splits. What orders beyond that leave out is of the size
+    :math:`a + (c - a) / 3`, with *c* from a random split. What orders beyond that leave out is of the size
     :math:`((c - a) / 3)^2 / \lvert a \rvert`, and half of the draws are moved up by it and half down.
 
     In simulations of five kinds of features (spectra that fall fast or slowly, clusters, networks with rectified units) with 500 and 1000
@@ -105,8 +104,9 @@ def rank_interval(feature: Tensor, bootstrap: Bootstrap) -> Interval:
         # Samples that are not used say nothing, and those that are, the more.
         each[rows] = influence * (len(feature) / len(used))
         moved = bootstrap.columns(each[None])[1:, 0] - bias
-        moved[::2] += rest
-        moved[1::2] -= rest
+        # The halves are of these features alone: with the same ones, what is not known of two encoders would cancel in a difference.
+        halves = torch.Generator().manual_seed(derived_seed(bootstrap.seed, "effective rank", value.hex()))
+        moved += rest * (2 * (torch.randperm(len(moved), generator=halves) % 2) - 1)
         column[1:] = (value * moved.exp()).clamp(1.0, float(feature.shape[1]))
     return bootstrap.interval(column)
 
@@ -215,20 +215,19 @@ def _curvature(roots: Tensor, which: int) -> Tensor:
 
 
 def _of_halves(seen: _Spread, seed: int) -> float:
-    """Return by how much the entropy of half of the samples is smaller than that of all, averaged over random halves."""
-    generator = torch.Generator().manual_seed(seed)
-    samples, whole, found = len(seen.feature), _entropy(seen.roots), []
-    for _ in range(_SPLITS):
-        chosen = torch.zeros(samples, dtype=torch.bool)
-        chosen[torch.randperm(samples, generator=generator)[: samples // 2]] = True
-        gram, total, start = torch.zeros_like(seen.gram), torch.zeros_like(seen.mean), 0
-        for centred in seen.centred():
-            own = centred[chosen[start : start + len(centred)]]
-            gram.addmm_(own.T, own)
-            total += own.sum(dim=0)
-            start += len(centred)
-        for half, sign, count in ((gram, 1, samples // 2), (seen.gram - gram, -1, samples - samples // 2)):
-            mean = sign * total / count
-            roots = torch.linalg.eigvalsh(half / count - torch.outer(mean, mean)).clamp(min=0).sqrt()
-            found.append(_entropy(roots[roots > _NOTHING * roots.max()]) - whole)
-    return float(torch.stack(found).mean())
+    """Return by how much the entropy of half of the samples is smaller than that of all, the mean of two random halves."""
+    samples, start = len(seen.feature), 0
+    chosen = torch.zeros(samples, dtype=torch.bool)
+    chosen[torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[: samples // 2]] = True
+    gram, total = torch.zeros_like(seen.gram), torch.zeros_like(seen.mean)
+    for centred in seen.centred():
+        own = centred[chosen[start : start + len(centred)]]
+        gram.addmm_(own.T, own)
+        total += own.sum(dim=0)
+        start += len(centred)
+    found = []
+    for half, sign, count in ((gram, 1, samples // 2), (seen.gram - gram, -1, samples - samples // 2)):
+        mean = sign * total / count
+        roots = torch.linalg.eigvalsh(half / count - torch.outer(mean, mean)).clamp(min=0).sqrt()
+        found.append(_entropy(roots[roots > _NOTHING * roots.max()]))
+    return float(torch.stack(found).mean() - _entropy(seen.roots))

@@ -63,6 +63,7 @@ class Diagnosis:
     :param kappa: by pair of heads Cohen's κ, their agreement beyond that of chance.
     :param robustness: where it was asked for.
     :param curves: epochs of the run, where a run folder is given.
+    :param tau: the threshold of MILES in the run, where it had one; the verdict then goes by it.
     :param generalisation: by head the score of the train split minus that of these samples, positive where it overfits; from the records of
         the run, without intervals, where no train split was given. None where neither is known.
     :param disagreements: samples on which the heads disagree most, the most first.
@@ -70,6 +71,7 @@ class Diagnosis:
     :param skipped: by quantity, one line that says why it is not there.
     :param cost: ``"seconds"``, ``"encoder_passes"`` and the like.
     :param digest: of the samples' numbers and targets: two diagnoses of the same samples have the same.
+    :param train_digest: the same of the train split; empty where none was used.
     :param version: of the package that made it.
     :param format: of the JSON.
     """
@@ -103,12 +105,14 @@ class Diagnosis:
     kappa: dict[str, Interval] = field(default_factory=dict)
     robustness: tuple[Point, ...] = ()
     curves: tuple[Epoch, ...] | None = None
+    tau: float | None = None
     generalisation: dict[str, Interval] | None = None
     disagreements: tuple[Sample, ...] = ()
     findings: tuple[Finding, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     digest: str = ""
+    train_digest: str = ""
     version: str = ""
     format: int = FORMAT
 
@@ -129,7 +133,7 @@ class Diagnosis:
         if values["format"] != FORMAT:
             raise InputError(f"{place} holds a diagnosis of format {values['format']!r}: this version reads {FORMAT}; diagnose anew")
         try:
-            return from_plain(cls, values)
+            return from_plain(cls, {"tau": None, "train_digest": "", **values})  # records made before they were kept have none
         except Unreadable as error:
             raise InputError(f"{place} holds a damaged diagnosis: {error}; diagnose anew") from None
 

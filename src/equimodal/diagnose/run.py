@@ -107,8 +107,8 @@ def diagnose(
     :param classes: the names of the classes in the order of their numbers.
     :param title: what is diagnosed, in words.
     :returns: everything that was found. What could not be is named in its ``skipped``, with the reason.
-    :raises InputError: for data without a sample that has every modality or of one class alone, a model of a single modality, one that
-        cannot be called or gives NaN for complete samples, and settings that cannot be.
+    :raises InputError: for data without a sample that has every modality or of one class alone, targets that the model has no output for,
+        a model of a single modality, one that cannot be called or gives NaN for complete samples, and settings that cannot be.
     """
     started = time.perf_counter()
     check_numbers(resamples, level)
@@ -135,14 +135,16 @@ def diagnose(
     random = torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
     with random, _evaluating(model, place), FeatureCache(cache_limit) as cache:
         collected = collect(model, source, cache.section("", source.samples), modalities=names, split=name)
+        _check_targets(collected, measure, name)
         _check_classes(collected, measure, name)
-        fitted, no_train = _fitted(model, train_source, cache, collected)
+        fitted, no_train = _fitted(model, train_source, cache, collected, measure)
         bootstrap = Bootstrap(len(collected), resamples=resamples, level=level, seed=seed, cache=cache)
         making = Making(collected, fitted, source, None if no_train else train_source, measure, bootstrap, seed)
         making.skipped |= no_train
         found = making.everything(permutations, run, {"gradients": gradients, "robustness": robustness})
         _note_few(making.skipped, collected, measure)
         found |= {"chance": measure.chance(collected.targets), "digest": samples_digest(collected.targets, collected.numbers)}
+        found["train_digest"] = "" if fitted is None else samples_digest(fitted.targets, fitted.numbers)
     subject = collected.subject
     diagnosis = Diagnosis(
         title=title or _title(model),
@@ -175,16 +177,29 @@ def _findings(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     return findings
 
 
-def _fitted(model: Any, source: Source | None, cache: FeatureCache, collected: Collected) -> tuple[Collected | None, dict[str, str]]:
+def _fitted(
+    model: Any, source: Source | None, cache: FeatureCache, collected: Collected, measure: Measure
+) -> tuple[Collected | None, dict[str, str]]:
     """Return what the model says of the train split, or in one line why that is left out."""
     if source is None:
         return None, {}
     part = cache.section("train ", source.samples)
     try:
-        return collect(model, source, part, subject=collected.subject, split="train", keep_values=False), {}
+        fitted = collect(model, source, part, subject=collected.subject, split="train", keep_values=False)
     except NotFinite as error:
         part.clear()
         return None, {"train": f"{error}; probes and means are of the other samples instead"}
+    _check_targets(fitted, measure, "train")
+    return fitted, {}
+
+
+def _check_targets(collected: Collected, measure: Measure, split: str) -> None:
+    """Refuse targets that the model has no output for: any model's logits tell how many there are."""
+    outputs = collected.logits[MULTIMODAL].shape[1]
+    try:
+        measure.task.check(collected.targets, f"the {split} split", outputs)
+    except InputError as error:
+        raise InputError(f"{error}; the model has {outputs} output{'' if outputs == 1 else 's'}") from None
 
 
 def _check_classes(collected: Collected, measure: Measure, split: str) -> None:

@@ -148,7 +148,13 @@ class SubsetSubject(Subject):
     def subset(self, inputs: Mapping[str, Any], present: tuple[str, ...]) -> Tensor:
         """Run the model with some of its modalities; the others are not among the inputs."""
         some = {name: value for name, value in inputs.items() if name in present or name not in self.modalities}
-        found = self.model(some, modalities=present)
+        try:
+            found = self.model(some, modalities=present)
+        except KeyError as error:
+            absent = error.args[0] if error.args else None
+            if absent in self.modalities and absent not in some:
+                raise InputError(f"KeyError: {absent!r}: inputs hold only the modalities that are there: use inputs.get") from error
+            raise
         return found.multimodal if isinstance(found, Prediction) else _logits(self.model, found)
 
 
@@ -157,7 +163,11 @@ def modalities_of_model(model: Any, given: tuple[str, ...] | None, inputs: Mappi
 
     :raises InputError: for fewer than two.
     """
-    names = tuple(given or getattr(model, "modalities", None) or inputs)
+    stated = given or getattr(model, "modalities", None)
+    names = tuple(stated or inputs)
+    if len(names) < 2 and not stated:
+        held = f"{names[0]!r} alone" if names else "no modality"
+        raise InputError(f"the data hold {held}: a diagnosis compares modalities; give data with two or more")
     if isinstance(model, UnimodalModel) or len(names) < 2:
         alone = f"{names[0]!r} alone" if names else "no modality"
         raise InputError(f"this model sees {alone}: a diagnosis compares modalities, so that there must be two or more")

@@ -48,7 +48,9 @@ def _verdict(findings: Sequence[Finding], width: int) -> Iterator[str]:
     for number, finding in enumerate(findings, start=1):
         mark = f"{number}. "
         yield from hanging(mark, clean(finding.sentence), width)
-        yield from hanging(f"{' ' * (len(mark))}→ ", clean(finding.advice) if finding.advice else "Nothing needs to be done.", width)
+        # Of several findings with nothing to be done in a row the first says so.
+        if finding.advice or number == 1 or findings[number - 2].advice:
+            yield from hanging(f"{' ' * (len(mark))}→ ", clean(finding.advice) if finding.advice else "Nothing needs to be done.", width)
         yield ""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from equimodal.diagnose.quantities import Interval
     from equimodal.diagnose.record import Diagnosis
 
-__all__ = ["render_comparison"]
+__all__ = ["render_comparison", "render_differences"]
 
 _SHARES = ("largest share", "calibration")
 _RATES = ("utilization", "gap")
@@ -48,6 +48,34 @@ def render_comparison(one: Diagnosis, other: Diagnosis, width: int = 80, *, pair
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
+def render_differences(comparison: Comparison, width: int = 80) -> str:
+    """Return a comparison by itself: which models it is of, what the differences come to, and the first of them as a table.
+
+    :param comparison: what was found.
+    :param width: the number of character cells of a line.
+    """
+    from equimodal.diagnose.record import Diagnosis
+
+    # How numbers read depends on the metric and the scores alone.
+    heads = {head: pair[0] for head, pair in comparison.values.get("heads", {}).items()}
+    record = Diagnosis(
+        title=comparison.first,
+        modalities=comparison.modalities,
+        task="",
+        metric=comparison.metric,
+        split=comparison.split,
+        samples=comparison.samples,
+        incomplete=0,
+        level=comparison.level,
+        resamples=comparison.resamples,
+        seed=comparison.seed,
+        heads=heads,
+    )
+    lines = [*hanging("A  ", clean(comparison.first), width), *hanging("B  ", clean(comparison.second), width), ""]
+    lines += _paired(comparison, Facts(record), width, writes="save(folder)")
+    return "\n".join(line.rstrip() for line in lines).rstrip()
+
+
 def _unpaired(facts: Mapping[str, Facts], width: int) -> list[str]:
     text = {letter: Tables(own, width) for letter, own in facts.items()}
     names = list(dict.fromkeys(name for own in facts.values() for name in own.record.modalities))
@@ -67,7 +95,7 @@ def _unpaired(facts: Mapping[str, Facts], width: int) -> list[str]:
     return lay_out([["", "value", level, "value", level]], body, set(), width=width, groups=["", "A", "A", "B", "B"])
 
 
-def _paired(comparison: Comparison, facts: Facts, width: int) -> list[str]:
+def _paired(comparison: Comparison, facts: Facts, width: int, *, writes: str = "--out") -> list[str]:
     text = Tables(facts, width)
     lines: list[str] = []
     for sentence in comparison.sentences:
@@ -104,7 +132,7 @@ def _paired(comparison: Comparison, facts: Facts, width: int) -> list[str]:
         )
     lines += lay_out([["", "A", "B", "B − A", text.level, ""]], body, rules, width=width)
     many = sum(map(len, comparison.differences.values()))
-    left = f" {many} differences in all: --out writes them." if many > len(rows) else ""
+    left = f" {writes} writes them and all others." if many > len(rows) else ""
     lines += hanging(
         "",
         f"Differences are paired: of the same {comparison.samples:,} samples, draw by draw. * the interval excludes 0.{left}",

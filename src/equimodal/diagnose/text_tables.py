@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from equimodal.diagnose.verdict_facts import TAU, Facts
 from equimodal.report.terminal import fit, lay_out, wrap
 from equimodal.report.words import clean, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from equimodal.diagnose.quantities import Encoder, Interval
+    from equimodal.diagnose.verdict_facts import Facts
 
 __all__ = ["MISSING", "Tables", "hanging"]
 
@@ -139,7 +139,7 @@ class Tables:
         notes = []
         gap = self.record.gap
         if rates and gap is not None and gap.value is not None:
-            notes.append(f"Utilization gap δ = {self.facts.plain(gap)}; MILES begins with τ = {TAU:g}.")
+            notes.append(f"Utilization gap δ = {self.facts.plain(gap)}; threshold τ = {self.facts.tau:g}.")
         if drawn is not None and errors:
             notes.append(f"Drawn: the standard error of {drawn.orders or 'some'} drawn orders instead of all; intervals hold it too.")
         if notes:

@@ -15,7 +15,13 @@ from equimodal.train.loading import plain_name, read_checkpoint, read_config
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["encoder_parameters", "norm_of", "run_update_sizes", "update_sizes"]
+__all__ = ["encoder_parameters", "encoder_parts", "norm_of", "run_update_sizes", "update_sizes"]
+
+
+def encoder_parts(model: Any) -> dict[str, Any]:
+    """Return by modality the module or parameters, or several, of its encoder; empty for a model without ``modality_modules()``."""
+    of_model = getattr(model, "modality_modules", None)
+    return {name: roles.get("encoder") for name, roles in of_model().items()} if callable(of_model) else {}
 
 
 def encoder_parameters(model: Any) -> dict[str, dict[str, nn.Parameter]]:
@@ -29,13 +35,11 @@ def encoder_parameters(model: Any) -> dict[str, dict[str, nn.Parameter]]:
     :param model: one that names its modalities' modules by ``modality_modules()``, such as a :class:`equimodal.nn.JointFusion`.
     :returns: empty for another model.
     """
-    of_model = getattr(model, "modality_modules", None)
-    if not callable(of_model) or not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module):
         return {}
     named = {parameter: plain_name(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
     found = {}
-    for modality, roles in of_model().items():
-        parts = roles.get("encoder")
+    for modality, parts in encoder_parts(model).items():
         every = [own for part in (parts if isinstance(parts, (list, tuple)) else [parts]) for own in _of(part)]
         found[modality] = {named[parameter]: parameter for parameter in every if parameter in named}
     return found
@@ -93,13 +97,13 @@ def update_sizes(
     """
     found: dict[str, float | None] = {}
     for modality, names in modalities.items():
-        pairs = []
+        names = list(names)
         for name in names:
             if name not in before or name not in after or before[name].shape != after[name].shape:
                 raise InputError(f"the parameter {name!r} of {modality!r} is missing from a checkpoint or has another shape in it")
-            pairs.append((before[name].double().cpu(), after[name].double().cpu()))
-        size = norm_of([old for old, _ in pairs])
-        found[modality] = norm_of([new - old for old, new in pairs]) / size if size else None
+        size = norm_of(before[name] for name in names)
+        moved = norm_of(after[name].cpu().double() - before[name].cpu().double() for name in names)  # a tensor at a time
+        found[modality] = moved / size if size else None
     return found
 
 

@@ -42,19 +42,23 @@ A twentieth of the gain, because no decision hangs on less, and because the inte
 
 Intervals that are apart are a stricter test than an interval of the difference: the verdict errs towards "cannot be told".
 
-The utilization gap δ of the heads is compared with τ = 0.2, where the paper begins: above, if its interval is; "cannot be told" if its
-interval holds τ. "Since epoch e" is the first epoch from which the recorded δ stays above τ with the same head ahead, until the last.
+The utilization gap δ of the heads is compared with the run's own τ, else with 0.2, where the paper begins: above, if its interval is;
+"cannot be told" if its interval holds τ. "Since epoch e" is the first epoch from which the recorded δ stays above τ with the same head
+ahead, until the last.
 
 **The state of training:**
 
 - *at chance*: the interval of *s* reaches down to *c*. Nothing else is said about use.
 - *worse than one*: all utilization rates but that of the best head's own modality are below zero with their intervals, by more than n.
 - *undertrained*: over the last quarter of the epochs train and validation scores rose, from mean to mean of quarters, by more than
-  0.03 · gain, and the best epoch lies in it: by less they move with a few hundred validation samples anyway. At least four epochs are
-  needed.
-- *overfits*: a head is not undertrained, and its train score minus its score here is more than a fifth of its train score minus *c*, with
-  an interval above zero. From a run's records, where it has none: more than the whole width of the interval of the score here. A fifth of
-  what was learned is the measure that τ is for heads; the interval keeps out what the choice of samples makes.
+  0.03 · gain, and the best epoch lies in it: by less they move with a few hundred validation samples anyway. At least eight epochs are
+  needed for that. With any number of them, also where the validation score was at its best in the last epoch, and rose by more than
+  0.03 · gain from the one before.
+- *overfits*: a head is not undertrained, its modality is no noise (nor, where the model needs both, at chance by itself), and its train
+  score minus its score here is more than a fifth of its train score minus *c*, with an interval above zero. From a run's records, where it
+  has none: more than the whole width of the interval of the score here. A fifth of what was learned is the measure that τ is for heads; the
+  interval keeps out what the choice of samples makes. Fewer epochs are advised only where there are eight or more of them and no head is
+  still learning.
 - *fusion behind*, *head behind*: the interval of a linear probe on the same features begins above the end of the head's, by more than n.
 - *calibration*: the expected calibration error is above 0.05 with its interval, and by more than 0.05 (and more than chance moves it)
   above that which a perfect head of the same confidences has by chance alone: with five classes and 200 samples that is 0.07.
@@ -74,6 +78,8 @@ from equimodal.report.words import title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from equimodal.diagnose.quantities import Finding
     from equimodal.diagnose.record import Diagnosis
 
@@ -121,7 +127,7 @@ def verdict(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     facts = Facts(diagnosis)
     chance = verdict_training.at_chance(facts)
     found = [chance] if chance is not None else list(verdict_use.findings(facts))
-    found += verdict_training.findings(facts)
+    found += verdict_training.findings(facts, tuple(found))
     answered = any(finding.kind in ORDER[: ORDER.index("uncertain")] for finding in found)
 
     def rank(finding: Finding) -> int:
@@ -129,7 +135,15 @@ def verdict(diagnosis: Diagnosis) -> tuple[Finding, ...]:
         late = finding.kind == "uncertain" and finding.subject != MULTIMODAL and answered
         return ORDER.index("nothing" if late else finding.kind)
 
-    return tuple(_polished(finding) for finding in sorted(found, key=rank))
+    return tuple(map(_polished, _once(sorted(found, key=rank))))
+
+
+def _once(findings: list[Finding]) -> Iterator[Finding]:
+    """Yield findings of which none repeats the advice of another one before it: "as above" stands for that."""
+    given = set()
+    for finding in findings:
+        yield dataclasses.replace(finding, advice="As above.") if finding.advice in given else finding
+        given.update({finding.advice} - {None})
 
 
 def _polished(finding: Finding) -> Finding:

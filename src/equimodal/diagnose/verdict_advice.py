@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from equimodal.diagnose.verdict_facts import TAU, known
+from equimodal.diagnose.verdict_facts import TAU
 from equimodal.report.words import listing, title_case
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
     from equimodal.diagnose.verdict_facts import Facts
 
-__all__ = ["MU", "balance", "look_at", "spread", "with_heads_apart"]
+__all__ = ["MU", "balance", "heads_with_losses", "look_at", "spread", "with_heads_apart"]
 
 MU = 0.5
 """The reduction factor of MILES that was best in the paper's Table V."""
@@ -44,13 +44,31 @@ def balance(facts: Facts, leader: str, others: Sequence[str], roles: Mapping[str
     return f"{_heads_first(facts, weak)} {_miles(facts, leader)} {_CONTROL}", ""
 
 
+def heads_with_losses(facts: Facts) -> str:
+    """Return how heads come by losses of their own: a model without heads needs them first."""
+    if any(facts.head(name) is not None for name in facts.names):
+        return "give every head a loss of its own (method joint)"
+    return "put heads on the model (equimodal.probe), each with a loss of its own"
+
+
 def _heads_first(facts: Facts, weak: str) -> str:
-    head = facts.record.heads.get(weak)
-    here = "" if head is None or head.value is None else f" ({facts.score(head.value)})"
-    return (
-        f"Train {weak} alone (equimodal rates): if that is no better than its head{here} here, there is nothing to balance. If it is, give"
-        " every head a loss of its own (method joint), where it has none."
-    )
+    alone = f"Train {weak} alone (equimodal rates)"
+    if (behind := facts.behind(weak)) is not None:
+        head, probe = (facts.score(own.value) for own in behind)
+        return (
+            f"First mend the head of {weak}: it scores {head}, and a linear probe on the same features {probe}, so that δ and all that goes"
+            f" by heads mislead; {heads_with_losses(facts)} where it has none, or train it longer. {alone}: if that is no better than the"
+            f" probe's {probe}, there is nothing to balance."
+        )
+    probed = facts.record.probes.get(weak)
+    if (own := facts.head(weak)) is not None:
+        short = f"no better than its head ({facts.score(own)}) here"
+    elif probed is not None and probed.value is not None:
+        short = f"no better than a linear probe on its features ({facts.score(probed.value)}) here"
+    else:
+        short = "hardly better than knowing nothing"
+    none = ", where it has none" if own is not None else ""
+    return f"{alone}: if that is {short}, there is nothing to balance. If it is, {heads_with_losses(facts)}{none}."
 
 
 def _miles(facts: Facts, leader: str) -> str:
@@ -60,7 +78,7 @@ def _miles(facts: Facts, leader: str) -> str:
     if epochs:
         return (
             f"{title_case(leader)} was slowed in {epochs} of {len(facts.record.curves or ())} epochs already, to ×{least:g}: try a smaller"
-            f" τ (0.1), or μ = {min(least, 1) / 2:g}, and choose by validation."
+            f" τ ({facts.tau / 2:g}), or μ = {min(least, 1) / 2:g}, and choose by validation."
         )
     rate = "or μ = the ratio of the best unimodal learning rates that equimodal rates finds"
     if gap is None:
@@ -89,16 +107,26 @@ def spread(facts: Facts, name: str, more: float | None) -> str | None:
     begin = f"Check that {name} reaches the fusion at all (the scale of its features, a layer that is not trained)."
     if more is not None and more <= facts.negligible:
         return f"Its features as they are have little to add. Train {name} alone (equimodal rates) to see if they could hold more."
-    return f"{begin} Then give every head a loss of its own (method joint) and train longer; after that balance, as above."
+    return f"{begin} Then {heads_with_losses(facts)} and train longer; after that balance, as above."
 
 
-def look_at(weak: str, roles: Mapping[str, str]) -> str | None:
+def look_at(facts: Facts, weak: str, roles: Mapping[str, str]) -> str | None:
     """Return what to do where a model leans on one modality without neglecting another."""
     if roles.get(weak) in ("noise", "redundant"):
         return None
+    less = f"It may be that {weak} has less to tell. Train it alone (equimodal rates) and compare"
+    if (behind := facts.behind(weak)) is not None:
+        return (
+            f"{less} with a linear probe on its features here ({facts.score(behind[1].value)}), not with its head, which is to be mended"
+            " first: balance only if the probe falls far short of that."
+        )
+    if facts.head(weak) is not None:
+        return f"{less} with its head: balance only if it falls far short of that."
+    probe = facts.record.probes.get(weak)
+    if probe is None or probe.value is None:
+        return f"{less} with the joint model: balance only if {weak} alone is good."
     return (
-        f"It may be that {weak} has less to tell. Train it alone (equimodal rates) and compare with its head: balance only if it falls far"
-        " short of that."
+        f"{less} with a linear probe on its features here ({facts.score(probe.value)}): balance only if the probe falls far short of that."
     )
 
 
@@ -109,9 +137,8 @@ def with_heads_apart(facts: Facts) -> str:
         key=lambda name: facts.record.heads[name].value or 0.0,
         default=MULTIMODAL,
     )
-    probe, head = known(facts.record.probes.get(behind)), known(facts.record.heads.get(behind))
-    if probe is not None and head is not None and probe.low > head.high:
+    if (own := facts.behind(behind)) is not None:
         return (
-            f"Train the head of {behind} better before going by δ: a linear probe on the same features scores {facts.score(probe.value)}."
+            f"Train the head of {behind} better before going by δ: a linear probe on the same features scores {facts.score(own[1].value)}."
         )
     return f"The joint score needs nothing. Where {behind} must also work by itself, MILES with τ = {TAU:g} and μ = {MU:g} is worth a try."

@@ -1,8 +1,10 @@
 """What a comparison of two models comes to, in sentences: which one uses its modalities more evenly, and how much differs at all.
 
-- A number differs where the interval of its difference excludes zero.
+- A number differs where the interval of its difference excludes zero. Counted are the differences that have an interval and are not 0 in
+  every draw, such as those of a head that both models share.
 - The second model uses its modalities *more evenly* where its utilization gap or its largest Shapley share is lower, and neither is higher;
   *less evenly* the other way round; where one is lower and the other higher, both are said; where neither differs, it cannot be told.
+  Of a model whose verdict begins with *at chance* it cannot be asked, and no such sentence is made.
 - Shapley shares are those of the first way of leaving out, of mean, absent, zero and permutation, that both models have.
 """
 
@@ -43,9 +45,12 @@ QUANTITIES = {
 """The quantities as they read in a sentence."""
 
 
-def sentences(comparison: Comparison) -> tuple[str, ...]:
-    """Return what a comparison comes to."""
-    found = (_evenness(comparison), _counted(comparison))
+def sentences(comparison: Comparison, *, at_chance: tuple[bool, bool] = (False, False)) -> tuple[str, ...]:
+    """Return what a comparison comes to.
+
+    :param at_chance: of the first and of the second model, whether it is not told apart from knowing nothing.
+    """
+    found = (_evenness(comparison, at_chance), _counted(comparison))
     return tuple(sentence for sentence in found if sentence)
 
 
@@ -67,7 +72,7 @@ def chosen_kind(comparison: Comparison) -> str | None:
     return next((kind for kind in KINDS if kind in shares), None)
 
 
-def _evenness(comparison: Comparison) -> str:
+def _evenness(comparison: Comparison, at_chance: tuple[bool, bool]) -> str:
     measures: list[tuple[str, Interval, int]] = []
     gap = comparison.differences.get("gap", {}).get("δ")
     if gap is not None and gap.low is not None:
@@ -78,6 +83,12 @@ def _evenness(comparison: Comparison) -> str:
         measures.append(("the largest Shapley share of its joint score", share, 100))
     if not measures:
         return ""
+    if any(at_chance):
+        who = "neither is" if all(at_chance) else f"the {'first' if at_chance[0] else 'second'} is not"
+        return (
+            f"Whether the second model ({clean(comparison.second)}) uses its modalities more evenly than the first"
+            f" ({clean(comparison.first)}) cannot be asked of a model at chance, and {who} told apart from knowing nothing."
+        )
     said = [f"{name} is {_differs(difference, factor)}" for name, difference, factor in measures]
     sides = {apart(difference) for _, difference, _ in measures}
     second = f"The second model ({clean(comparison.second)})"
@@ -113,13 +124,16 @@ def _differs(difference: Interval, factor: int) -> str:
 
 def _counted(comparison: Comparison) -> str:
     """Return how many differences exclude zero, of which quantities, and how many would by chance."""
-    by_quantity = {
+    every = {
         quantity: [difference for difference in parts.values() if difference.low is not None]
         for quantity, parts in comparison.differences.items()
     }
+    by_quantity = {quantity: [one for one in own if one.low != 0 or one.high != 0] for quantity, own in every.items()}
     known = {quantity: own for quantity, own in by_quantity.items() if own}
     count = sum(map(len, known.values()))
     if not count:
+        if any(every.values()):
+            return "No difference is other than 0, in any draw."
         return "" if comparison.resamples else "No intervals were made, so that nothing is said of which differences are more than chance."
     beyond = {quantity: sum(bool(apart(difference)) for difference in own) for quantity, own in known.items()}
     found = sum(beyond.values())
@@ -129,8 +143,8 @@ def _counted(comparison: Comparison) -> str:
     none = [QUANTITIES.get(quantity, quantity) for quantity, number in beyond.items() if not number]
     parts = f": {', '.join(some)}" if some else ""
     rest = f"; none among {listing(none)}" if none and some else ""
-    many = max(round(chance), 1)
+    many = "fewer than one" if chance < 0.5 else f"about {max(round(chance), 1)}"
     return (
-        f"{start}{parts}{rest}. Where nothing differed, about {many} of as many would by chance, and they depend on one another: go by the"
+        f"{start}{parts}{rest}. Where nothing differed, {many} of as many would by chance, and they depend on one another: go by the"
         " question that you had before you saw them."
     )

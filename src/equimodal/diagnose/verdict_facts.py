@@ -74,6 +74,7 @@ class Facts:
     :ivar percent: whether scores are shares, which read in percent.
     :ivar digits: how many behind the point scores have.
     :ivar unseen: a loss that is smaller than this can leave every prediction as it is, so that no bootstrap shows it.
+    :ivar tau: the threshold of the utilization gap: the run's own, else :data:`TAU`.
     """
 
     def __init__(self, diagnosis: Diagnosis) -> None:
@@ -97,7 +98,8 @@ class Facts:
         self.negligible = NEGLIGIBLE * max(self.gain or 0.0, 0.0)
         self.percent = self._is_percent()
         self.digits = 1 if self.percent else digits_of(diagnosis)
-        self.unseen = _NONE_OF_MANY / diagnosis.samples if self.percent and diagnosis.samples else 0.0
+        self.unseen = min(1.0, _NONE_OF_MANY / diagnosis.samples) if self.percent and diagnosis.samples else 0.0
+        self.tau = TAU if diagnosis.tau is None else diagnosis.tau
 
     def _baseline(self) -> float | None:
         if self.record.chance is not None:
@@ -196,6 +198,18 @@ class Facts:
             return False
         return True if own.low > self.baseline else None
 
+    def head(self, name: str) -> float | None:
+        """Return the score of a modality's own head; None where it has none."""
+        own = self.record.heads.get(name)
+        return None if own is None else own.value
+
+    def behind(self, name: str) -> tuple[Known, Known] | None:
+        """Return the scores of a modality's head and of a linear probe on the same features, where the probe is clearly better."""
+        head, probe = known(self.record.heads.get(name)), known(self.record.probes.get(name))
+        if head is None or probe is None or probe.low <= head.high or probe.value - head.value <= self.negligible:
+            return None
+        return head, probe
+
     def frozen(self, name: str) -> bool:
         """Tell whether no parameter of a modality's encoder asks for a gradient."""
         encoder = self.record.encoders.get(name)
@@ -220,7 +234,7 @@ def first_epochs(facts: Facts, leader: str) -> str:
     for epoch in reversed(epochs):
         scores = {name: epoch.val.get(name) for name in facts.names}
         ahead = [name for name, score in scores.items() if score is not None and score == max(v for v in scores.values() if v is not None)]
-        if epoch.gap is None or epoch.gap <= TAU or leader not in ahead:
+        if epoch.gap is None or epoch.gap <= facts.tau or leader not in ahead:
             break
         since = epoch.epoch
     if since is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from equimodal.diagnose.quantities import Finding
 from equimodal.diagnose.verdict_advice import balance, with_heads_apart
-from equimodal.diagnose.verdict_facts import TAU, Facts, evidence, first_epochs, known
+from equimodal.diagnose.verdict_facts import Facts, evidence, first_epochs, known
 from equimodal.diagnose.verdict_single import each_loss
 from equimodal.scores import MULTIMODAL
 
@@ -32,17 +32,17 @@ def gap_said(facts: Facts, leader: str | None, proof: dict[str, Any]) -> str:
     gap = facts.record.gap
     if gap is None or gap.value is None:
         return ""
-    proof.update(evidence("utilization gap", gap), tau=TAU)
+    proof.update(evidence("utilization gap", gap), tau=facts.tau)
     ends, ahead = known(gap), _head_ahead(facts)
-    if ends is not None and ends.low <= TAU < ends.high:
-        return f"The utilization gap of the heads is δ = {facts.plain(gap)}: on which side of τ = {TAU:g} it lies cannot be told."
-    if gap.value > TAU:
+    if ends is not None and ends.low <= facts.tau < ends.high:
+        return f"The utilization gap of the heads is δ = {facts.plain(gap)}: on which side of τ = {facts.tau:g} it lies cannot be told."
+    if gap.value > facts.tau:
         since = first_epochs(facts, ahead) if ahead == leader and ahead is not None else ""
         if since:
             proof["since"] = since
         head = "" if ahead == leader else f", with the head of {ahead} ahead"
-        return f"The utilization gap of the heads is δ = {facts.plain(gap)}, above τ = {TAU:g}{f' {since}' if since else ''}{head}."
-    return f"The utilization gap of the heads, δ = {facts.plain(gap)}, is not above τ = {TAU:g}."
+        return f"The utilization gap of the heads is δ = {facts.plain(gap)}, above τ = {facts.tau:g}{f' {since}' if since else ''}{head}."
+    return f"The utilization gap of the heads, δ = {facts.plain(gap)}, is not above τ = {facts.tau:g}."
 
 
 def _head_ahead(facts: Facts) -> str | None:
@@ -51,10 +51,10 @@ def _head_ahead(facts: Facts) -> str | None:
     return max(present, key=lambda name: present[name]) if present else None
 
 
-def clearly(gap: Interval) -> bool:
+def clearly(facts: Facts, gap: Interval) -> bool:
     """Tell whether the whole interval of a gap is above τ."""
     ends = known(gap)
-    return ends is not None and ends.low > TAU
+    return ends is not None and ends.low > facts.tau
 
 
 def heads_apart(facts: Facts, leader: str | None, *, weighed: bool) -> Iterator[Finding]:
@@ -64,14 +64,14 @@ def heads_apart(facts: Facts, leader: str | None, *, weighed: bool) -> Iterator[
     :param weighed: whether it is known what every modality is worth.
     """
     gap, ahead = facts.record.gap, _head_ahead(facts)
-    if gap is None or not clearly(gap) or ahead is None or ahead == leader:
+    if gap is None or not clearly(facts, gap) or ahead is None or ahead == leader:
         return
-    proof = {**evidence("utilization gap", gap), "tau": TAU}
+    proof = {**evidence("utilization gap", gap), "tau": facts.tau}
     since = first_epochs(facts, ahead)
     how = "suggest more than the joint model shows" if leader is None else f"disagree with the joint model, which leans on {leader}"
     sentence = (
         f"The heads {how}: that of {ahead} is ahead with"
-        f" {facts.scored(facts.record.heads[ahead])}, and δ = {facts.plain(gap)}, above τ = {TAU:g}{f' {since}' if since else ''}."
+        f" {facts.scored(facts.record.heads[ahead])}, and δ = {facts.plain(gap)}, above τ = {facts.tau:g}{f' {since}' if since else ''}."
         " A head sees its own feature alone, the fusion sees all of them: the two need not agree."
     )
     if leader is not None:
@@ -93,12 +93,12 @@ def without_ablations(facts: Facts) -> Iterator[Finding]:
         sentence = f"{joint}What each modality adds to it is not known: leaving one out was not possible{_why(facts)}."
         yield Finding("uncertain", MULTIMODAL, sentence, evidence("joint score", facts.joint), HOW_TO_ASK)
     gap, ahead = facts.record.gap, _head_ahead(facts)
-    if gap is not None and clearly(gap) and ahead is not None:
+    if gap is not None and clearly(facts, gap) and ahead is not None:
         since = first_epochs(facts, ahead)
-        proof = {**evidence("utilization gap", gap), "tau": TAU}
+        proof = {**evidence("utilization gap", gap), "tau": facts.tau}
         sentence = (
-            f"The head of {ahead} is ahead of the others: δ = {facts.plain(gap)}, above τ = {TAU:g}{f' {since}' if since else ''}. What the"
-            " fusion makes of it is not known."
+            f"The head of {ahead} is ahead of the others: δ = {facts.plain(gap)}, above τ = {facts.tau:g}{f' {since}' if since else ''}."
+            " What the fusion makes of it is not known."
         )
         yield Finding("dominated", ahead, sentence, proof, balance(facts, ahead, [n for n in facts.names if n != ahead], {})[0])
 

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from equimodal.diagnose.quantities import Finding
+from equimodal.diagnose.verdict_advice import heads_with_losses
 from equimodal.diagnose.verdict_facts import Facts, evidence, known
 from equimodal.diagnose.verdict_single import each_loss
 from equimodal.report.words import listing
@@ -55,7 +56,7 @@ def _together(facts: Facts, pair: Sequence[str], sentence: str, proof: dict[str,
         sentence += "." if disputed else ": it is the fusion that has not learned to do with one of them."
     advice = (
         "Nothing, as long as every sample has both. Where one may be missing, train with some of them missing"
-        " (docs: missing modalities) and give every head a loss of its own."
+        f" (docs: missing modalities) and {heads_with_losses(facts)}."
     )
     return Finding("synergy", MULTIMODAL, sentence, proof, advice)
 

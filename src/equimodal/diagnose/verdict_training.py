@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from equimodal.diagnose.quantities import Finding
+from equimodal.diagnose.verdict_epochs import FEWEST, rising_heads, undertrained
 from equimodal.diagnose.verdict_facts import evidence, known
 from equimodal.report.words import listing
 from equimodal.scores import MULTIMODAL
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from equimodal.diagnose.quantities import Calibration, Interval
     from equimodal.diagnose.verdict_facts import Facts
 
-__all__ = ["MISCALIBRATED", "NOT_CARRIED_OVER", "RISING", "at_chance", "findings"]
+__all__ = ["MISCALIBRATED", "NOT_CARRIED_OVER", "at_chance", "findings"]
 
 NOT_CARRIED_OVER = 0.2
 """A head overfits when more than this share of what it gained over chance in training is not there on other samples."""
-RISING = 0.03
-"""A score is still rising when a quarter of the epochs brings more than this share of the gain over chance."""
 MISCALIBRATED = 0.05
 """A head is badly calibrated when its expected calibration error is above this, and by as much above what chance alone makes it."""
-_FEWEST = 4
 _NAMED = 3
 _Found = TypeVar("_Found")
 
@@ -41,12 +38,13 @@ def at_chance(facts: Facts) -> Finding | None:
     low = min(low, 1 - facts.unseen) if facts.percent else low
     if low > baseline:
         return None
-    below = joint.high is not None and joint.high < baseline
+    # As many can all be wrong by chance.
+    below = joint.high is not None and max(joint.high, facts.unseen) < baseline
     what = "is below" if below else "cannot be told apart from"
     nothing = "always giving the commonest class" if facts.record.chance is not None else "knowing nothing"
     sentence = (
         f"The joint model {what} knowing nothing: it scores {facts.scored(joint)} on {facts.record.samples:,} samples, and {nothing}"
-        f" scores {facts.score(baseline)}. It is too early to ask which modality it uses."
+        f" scores {facts.score(baseline)}.{_so_few(facts, joint)} It is too early to ask which modality it uses."
     )
     advice = (
         "Look at the training first: labels, learning rate, number of epochs. With few samples, diagnose on more."
@@ -56,11 +54,24 @@ def at_chance(facts: Facts) -> Finding | None:
     return Finding("at chance", MULTIMODAL, sentence, {**evidence("joint score", joint), "score of knowing nothing": baseline}, advice)
 
 
-def findings(facts: Facts) -> Iterator[Finding]:
-    """Yield the findings, the graver ones first."""
+def _so_few(facts: Facts, joint: Interval) -> str:
+    """Return that the interval of a score is too narrow for so few samples, where all or none of them are right."""
+    if not facts.percent or joint.low is None or joint.low != joint.high or facts.unseen <= 0:
+        return ""
+    return (
+        " Its interval says nothing, as all draws of these samples are alike: others may differ by"
+        f" {facts.points(facts.unseen)}{facts.unit} (three divided by their number)."
+    )
+
+
+def findings(facts: Facts, said: Collection[Finding] = ()) -> Iterator[Finding]:
+    """Yield the findings, the graver ones first.
+
+    :param said: those on what the model uses: nothing is advised against overfitting in what has nothing to tell by itself.
+    """
     yield from _worse_than_a_head(facts)
-    yield from _undertrained(facts)
-    yield from _overfitted(facts)
+    yield from undertrained(facts)
+    yield from _overfitted(facts, _mute(facts, said))
     yield from _fusion_behind(facts)
     yield from _heads_behind(facts)
     yield from _calibration(facts)
@@ -90,14 +101,25 @@ def _worse_than_a_head(facts: Facts) -> Iterator[Finding]:
     yield Finding("worse than one", best, sentence, proof, advice)
 
 
-def _overfitted(facts: Facts) -> Iterator[Finding]:
+def _mute(facts: Facts, said: Collection[Finding]) -> set[str]:
+    """Return the modalities whose heads have nothing to tell: those that are noise, and where several are needed together, those at chance.
+
+    What such a head got right in training it learned by heart: no regularisation makes it carry over.
+    """
+    mute = {finding.subject for finding in said if finding.kind == "noise"}
+    if facts.baseline is not None and any(finding.kind == "synergy" for finding in said):
+        mute |= {name for name in facts.names if name in facts.record.heads and not facts.informative(facts.record.heads[name])}
+    return mute
+
+
+def _overfitted(facts: Facts, mute: Collection[str]) -> Iterator[Finding]:
     pairs, there, where = _generalisation(facts)
-    rising = _rising(facts)
+    rising = rising_heads(facts)
     found: dict[str, tuple[float, float]] = {}
     for head, (train, other) in pairs.items():
         score = facts.record.heads.get(head)
         # As long as the validation score rises, a gap does not mean that more training harms.
-        if head in rising or score is None:
+        if head in rising or head in mute or score is None:
             continue
         gap, learned = train - other, train - (facts.baseline or 0.0)
         if _beyond_chance(facts, head, score, gap) and learned > 0 and gap / learned > NOT_CARRIED_OVER:
@@ -115,7 +137,7 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
     more = len(found) - len(parts)
     parts += [f"{more} more {'head' if more == 1 else 'heads'} likewise"] if more else []
     heads = "A head overfits" if len(found) == 1 else "Heads overfit"
-    who = "The model overfits" if subject == MULTIMODAL else f"{heads}, though the joint model does not"
+    who = "The model overfits" if subject == MULTIMODAL else f"{heads}{_the_joint_model(facts, pairs, rising)}"
     least = f"more than {100 * NOT_CARRIED_OVER:.0f} % of what was gained over chance does not carry over"
     sentence = f"{who}: {'; '.join(parts)}. In each case {least}{where}."
     if len(found) == 1:
@@ -123,11 +145,28 @@ def _overfitted(facts: Facts) -> Iterator[Finding]:
     modalities = [head for head in found if head != MULTIMODAL]
     encoders = "encoder" if len(modalities) == 1 else "encoders"
     part = f", first in the {encoders} of {listing(modalities)}" if 0 < len(modalities) < len(facts.names) else ""
+    epochs = len(facts.record.curves or ())
+    shorter = "dropout, or a smaller encoder" if rising or 0 < epochs < FEWEST else "dropout, a smaller encoder, or fewer epochs"
+    if 0 < epochs < FEWEST:
+        sentence += f" After {epochs} {'epoch' if epochs == 1 else 'epochs'} it is too early to tell whether more of them would mend that."
     advice = (
-        f"Regularise more{part}: augmentation, weight decay (0.01 with AdamW to begin with), dropout, a smaller encoder, or fewer epochs;"
-        " method mses stops each modality by itself. Judge balance again afterwards."
+        f"Regularise more{part}: augmentation, weight decay (0.01 with AdamW to begin with), {shorter}; method mses stops each modality by"
+        " itself. Judge balance again afterwards."
     )
     yield Finding("overfits", subject, sentence, proof, advice)
+
+
+def _the_joint_model(facts: Facts, pairs: Mapping[str, tuple[float, float]], rising: Collection[str]) -> str:
+    """Return what the joint model does while a head overfits."""
+    joint = facts.record.heads.get(MULTIMODAL)
+    if MULTIMODAL in rising:
+        return ", while the joint model is still learning"
+    if MULTIMODAL not in pairs or joint is None:
+        return ""
+    train, other = pairs[MULTIMODAL]
+    return (
+        f", {'the joint model less so' if _beyond_chance(facts, MULTIMODAL, joint, train - other) else 'though the joint model does not'}"
+    )
 
 
 def _beyond_chance(facts: Facts, head: str, score: Interval, gap: float) -> bool:
@@ -166,73 +205,6 @@ def _generalisation(facts: Facts) -> tuple[dict[str, tuple[float, float]], str, 
     return pairs, "in validation", where
 
 
-def rise(values: Sequence[float | None]) -> float | None:
-    """Return how much higher the last quarter of a curve lies than the quarter before it; None for fewer than four known values.
-
-    >>> rise([0.0, 0.25, 0.5, 1.0]), rise([0.5, None])
-    (0.5, None)
-    """
-    present = [value for value in values if value is not None]
-    if len(present) < _FEWEST:
-        return None
-    quarter = len(present) // 4
-    return statistics.fmean(present[-quarter:]) - statistics.fmean(present[-2 * quarter : -quarter])
-
-
-class _Rising(NamedTuple):
-    """How much the train and the validation score of a head rose at last, and the train score at the end."""
-
-    train: float
-    val: float
-    reached: float | None
-
-
-def _rising(facts: Facts) -> dict[str, _Rising]:
-    """Return the heads that were still rising on both splits when training ended."""
-    epochs = facts.record.curves
-    if not epochs or not facts.gain or facts.gain <= 0:
-        return {}
-    found = {}
-    for head in (MULTIMODAL, *facts.names):
-        train, val = ([getattr(epoch, split).get(head) for epoch in epochs] for split in ("train", "val"))
-        taught, checked = rise(train), rise(val)
-        best = max((value for value in val if value is not None), default=None)
-        if taught is None or checked is None or best not in val[-max(1, len(val) // 4) :]:
-            continue
-        if min(taught, checked) > RISING * facts.gain:
-            found[head] = _Rising(taught, checked, train[-1])
-    return found
-
-
-def _undertrained(facts: Facts) -> Iterator[Finding]:
-    rising = _rising(facts)
-    if not rising:
-        return
-    proof: dict[str, Any] = {}
-    for head, own in rising.items():
-        proof |= {f"last rise in training, {head}": own.train, f"last rise in validation, {head}": own.val}
-    count = len(facts.record.curves or ())
-    longer = f"Train longer before judging: twice the {count} epochs, in a new folder."
-    if MULTIMODAL in rising:
-        joint = rising[MULTIMODAL]
-        sentence = (
-            f"The model is undertrained: over the last quarter of {count} epochs the joint score still rose by"
-            f" {facts.points(joint.train)}{facts.unit} in training, to {facts.score(joint.reached)}, and by {facts.points(joint.val)} in"
-            " validation. What it uses may change."
-        )
-        yield Finding("undertrained", MULTIMODAL, sentence, proof, longer)
-        return
-    (first, own), *others = _few(rising)
-    told = [f"that of {first} rose by {facts.points(own.val)}{facts.unit} in validation"]
-    told += [f"that of {name} by {facts.points(own.val)}{facts.unit}" for name, own in others]
-    told += [f"{len(rising) - len(told)} more likewise"] if len(rising) > len(told) else []
-    sentence = (
-        f"{'A head was' if len(rising) == 1 else 'Some heads were'} still learning when training ended: over the last quarter of {count}"
-        f" epochs {listing(told)}, while the joint score had nearly come to rest."
-    )
-    yield Finding("undertrained", next(iter(rising)), sentence, proof, f"{longer} If the joint score falls meanwhile, slow what is ahead.")
-
-
 def _fusion_behind(facts: Facts) -> Iterator[Finding]:
     joint, probe = known(facts.joint), known(facts.record.probes.get(MULTIMODAL))
     if joint is None or probe is None or probe.low <= joint.high or probe.value - joint.value <= facts.negligible:
@@ -254,9 +226,8 @@ def _fusion_behind(facts: Facts) -> Iterator[Finding]:
 def _heads_behind(facts: Facts) -> Iterator[Finding]:
     behind = {}
     for name in facts.names:
-        head, probe = known(facts.record.heads.get(name)), known(facts.record.probes.get(name))
-        if head is not None and probe is not None and probe.low > head.high and probe.value - head.value > facts.negligible:
-            behind[name] = (head, probe)
+        if (own := facts.behind(name)) is not None:
+            behind[name] = own
     if not behind:
         return
     proof: dict[str, Any] = {}

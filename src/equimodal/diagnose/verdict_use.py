@@ -44,7 +44,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield redundant(facts, [name for name, role in roles.items() if role == "redundant"])
         roles = {name: role for name, role in roles.items() if role != "redundant"}
     else:
-        yield from _shared(facts, roles)
+        yield from _shared(facts, roles, said=any(one.advice is None for one in needed))
     yield from single_findings(facts, roles)
     yield from heads_apart(facts, leader, weighed=bool(_weights(facts)))
     if not _weights(facts):
@@ -117,8 +117,11 @@ def _dominated(facts: Facts, leader: str, roles: dict[str, Role]) -> Finding:
     return Finding("dominated", leader, " ".join(parts), proof, advice)
 
 
-def _shared(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
-    """Yield how the modalities share the work where none dominates."""
+def _shared(facts: Facts, roles: dict[str, Role], *, said: bool) -> Iterator[Finding]:
+    """Yield how the modalities share the work where none dominates.
+
+    :param said: whether it has been said that nothing needs balancing.
+    """
     weights = _weights(facts)
     order = _ordered(weights)
     if not weights or all(weights[name].high <= facts.negligible for name in order):
@@ -134,18 +137,18 @@ def _shared(facts: Facts, roles: dict[str, Role]) -> Iterator[Finding]:
         every = "Both modalities are" if two else f"All {len(order)} modalities are"
         none = "neither twice as much as the other" if two else "none twice as much as another"
         otherwise = _otherwise(facts, None, proof)
-        said = f"{otherwise} {gap_said(facts, order[0], proof)}".strip()
-        sentence = f"Balanced. {every} used, {none}: {lost}. {said}".rstrip()
-        advice = with_heads_apart(facts) if facts.record.gap is not None and clearly(facts.record.gap) else None
+        more = f"{otherwise} {gap_said(facts, order[0], proof)}".strip()
+        sentence = f"Balanced. {every} used, {none}: {lost}. {more}".rstrip()
+        advice = with_heads_apart(facts) if facts.record.gap is not None and clearly(facts, facts.record.gap) else None
         advice = advice or (_WHICH_WAY if otherwise else None)
-        yield Finding("balanced", MULTIMODAL, sentence if advice else f"{sentence} Nothing needs balancing.", proof, advice)
+        yield Finding("balanced", MULTIMODAL, sentence if advice or said else f"{sentence} Nothing needs balancing.", proof, advice)
     elif top.low > (least if len(order) > 2 else second).high:
         shares = [(name, facts.share(name)) for name in order]
         worth = listing(f"{name} {100 * share:.0f} %" for name, share in shares if share is not None) if facts.worth else ""
         worth = f" By Shapley values: {worth} of what they give together." if worth and None not in dict(shares).values() else ""
-        said = gap_said(facts, order[0], proof)
-        sentence = f"The model leans on {order[0]} more than on {order[-1]}, but uses more than one: {lost}.{worth} {said}"
-        yield Finding("leaning", order[0], sentence.rstrip(), proof, look_at(order[-1], roles))
+        gap = gap_said(facts, order[0], proof)
+        sentence = f"The model leans on {order[0]} more than on {order[-1]}, but uses more than one: {lost}.{worth} {gap}"
+        yield Finding("leaning", order[0], sentence.rstrip(), proof, look_at(facts, order[-1], roles))
     elif not unsure:
-        said = f"Which modality the model leans on most cannot be told from {facts.record.samples:,} samples: {lost}."
-        yield Finding("uncertain", MULTIMODAL, said, proof, more_samples(facts, [weights[name] for name in order]))
+        sentence = f"Which modality the model leans on most cannot be told from {facts.record.samples:,} samples: {lost}."
+        yield Finding("uncertain", MULTIMODAL, sentence, proof, more_samples(facts, [weights[name] for name in order]))

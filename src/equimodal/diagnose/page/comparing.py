@@ -13,7 +13,7 @@ from equimodal.diagnose.page.parts import compared_with
 from equimodal.diagnose.page.scores import lost, points_of
 from equimodal.diagnose.quantities import Interval
 from equimodal.errors import InputError
-from equimodal.report.words import metric_name
+from equimodal.report.words import listing, metric_name
 from equimodal.scores import MULTIMODAL
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ def reading(first: Diagnosis, second: Diagnosis, paired: Comparison | str) -> tu
     :param paired: the comparison, or why there is none.
     """
     if not isinstance(paired, str):
-        left_out = "; ".join(f"{quantity.replace('_', ' ')}: {why}" for quantity, why in paired.skipped.items())
+        reasons: dict[str, list[str]] = {}
+        for quantity, why in paired.skipped.items():
+            reasons.setdefault(why, []).append(quantity.replace("_", " "))
+        left_out = "; ".join(f"{listing(quantities)}: {why}" for why, quantities in reasons.items())
         return definition(
             "paired", first, samples=f"{paired.samples:,}", left_out=f"Without a difference are {left_out}." if left_out else ""
         )
@@ -199,7 +202,7 @@ def _losses(one: Diagnosis) -> Mapping[str, Values]:
 
 
 def _shapley(one: Diagnosis) -> Mapping[str, Values]:
-    return {kind: own.values for kind, own in one.shapley.items()}
+    return {kind: own.with_drawing(one.level).values for kind, own in one.shapley.items()}
 
 
 def _interactions(one: Diagnosis) -> Mapping[str, Values]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from equimodal.diagnose.comparison import Comparison
     from equimodal.diagnose.record import Diagnosis
 
-__all__ = ["render_page", "write_page"]
+__all__ = ["render_page", "write_numbers", "write_page"]
 
 
 def write_page(
@@ -35,6 +35,7 @@ def write_page(
     samples: Drawable | None = None,
     credit: str = "",
     compare: Diagnosis | None = None,
+    paired: Comparison | str | None = None,
 ) -> Path:
     """Write the page of :func:`render_page`, and its numbers as JSON and CSV beside it.
 
@@ -44,21 +45,34 @@ def write_page(
     :param samples: see :func:`render_page`.
     :param credit: see :func:`render_page`.
     :param compare: see :func:`render_page`.
+    :param paired: see :func:`render_page`.
     :returns: the path.
     :raises InputError: for diagnoses that cannot be compared, or when a file cannot be written.
     :raises MissingDependency: without Jinja.
     """
     file = Path(path)
-    page = render_page(diagnosis, samples=samples, credit=credit, compare=compare, stem=file.stem)
+    paired = _paired(diagnosis, compare) if paired is None else paired
+    page = render_page(diagnosis, samples=samples, credit=credit, compare=compare, paired=paired, stem=file.stem)
+    write_numbers(diagnosis, file, compare, paired)
+    return write_whole(file, page)
+
+
+def write_numbers(diagnosis: Diagnosis, path: str | PathLike[str], compare: Diagnosis | None, paired: Comparison | str) -> None:
+    """Write the files of numbers that :func:`write_page` writes beside a page; this needs no Jinja.
+
+    :param path: of the page, which is not written.
+    :param compare: another model's diagnosis.
+    :param paired: their comparison, or why there is none.
+    :raises CannotWrite: when a file cannot be written.
+    """
+    file = Path(path)
     for one, name in ((diagnosis, file.stem), (compare, f"{file.stem}-compared")):
         if one is not None:
             write_whole(file.with_name(f"{name}.json"), one.to_json())
             write_whole(file.with_name(f"{name}.csv"), to_csv(one))
-    paired = _paired(diagnosis, compare)
     if not isinstance(paired, str):
         write_whole(file.with_name(f"{_comparison_stem(file.stem)}.json"), paired.to_json())
         write_whole(file.with_name(f"{_comparison_stem(file.stem)}.csv"), paired.to_csv())
-    return write_whole(file, page)
 
 
 def render_page(
@@ -67,6 +81,7 @@ def render_page(
     samples: Drawable | None = None,
     credit: str = "",
     compare: Diagnosis | None = None,
+    paired: Comparison | str | None = None,
     stem: str = "diagnosis",
 ) -> str:
     """Return a diagnosis as an HTML page that is complete in itself; the same diagnosis gives the same text.
@@ -76,11 +91,12 @@ def render_page(
         samples on which heads disagree show only what the heads say. :func:`samples_of` makes one from a data set.
     :param credit: whose samples they are and under which licence; it stands below them.
     :param compare: another model's diagnosis: the page then has both side by side, ``diagnosis`` as A and this as B.
+    :param paired: their comparison, or in one line why there is none; default made here.
     :param stem: the name of the files of numbers, without its ending, to which the page links.
     :raises InputError: for diagnoses with different metrics, or without a modality in common.
     :raises MissingDependency: without Jinja.
     """
-    paired = _paired(diagnosis, compare)
+    paired = _paired(diagnosis, compare) if paired is None else paired
     sections = sections_of(diagnosis) if compare is None else compared(diagnosis, compare, None if isinstance(paired, str) else paired)
     both = [diagnosis] if compare is None else [diagnosis, compare]
     letters = ("",) if compare is None else ("A", "B")
