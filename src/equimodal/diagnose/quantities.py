@@ -110,13 +110,13 @@ class Encoder:
     :param feature_size: values per feature.
     :param feature_norm: mean Euclidean norm of the features.
     :param effective_rank: exponential of the entropy of the normalised singular values of the centred features. Its interval is of what
-        many more samples would show, and may lie above the value: :func:`equimodal.diagnose.rank.rank_interval`.
+        many more samples would show, and may lie above the value: ``equimodal.diagnose.rank.rank_interval``.
     :param gradient_norm: norm of the gradient of the mean joint loss over the encoder's trainable parameters, where it was asked for. Its
         interval, too, is of many more samples, and may end below the value:
-        :func:`equimodal.diagnose.gradient_intervals.gradient_intervals`.
+        ``equimodal.diagnose.gradient_intervals.gradient_intervals``.
     :param relative_gradient: that over the norm of these parameters.
     :param update_size: how far an epoch of training moved these parameters, over their norm: the way from the run's best checkpoint to its
-        last one, divided by the epochs between, :func:`equimodal.diagnose.updates.run_update_sizes`. It is about weights, not samples, so
+        last one, divided by the epochs between, ``equimodal.diagnose.updates.run_update_sizes``. It is about weights, not samples, so
         that it has no interval. None where no run was given, or the best epoch is the last.
     """
 
